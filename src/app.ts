@@ -1,0 +1,79 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { v7 as uuid } from "uuid";
+import type { Config } from "./config.ts";
+import { AppError } from "./core/errors.ts";
+import { authenticate } from "./http/auth.ts";
+import { jsonBody } from "./http/body.ts";
+import type { HttpEnv } from "./http/env.ts";
+import { loopbackOnly } from "./http/hosts.ts";
+import { logRequests } from "./http/log.ts";
+import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
+import { chats } from "./routes/chats.ts";
+import { send } from "./routes/send.ts";
+import { service } from "./routes/service.ts";
+import type { Services } from "./services.ts";
+
+type AppConfig = Pick<Config, "open" | "ALLOW_OPEN" | "JWT_SECRET" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
+
+/** The whole service as one Hono app: what every surface shares, then the surfaces. */
+export function createApp(services: Services, config: AppConfig): OpenAPIHono<HttpEnv> {
+  const app = new OpenAPIHono<HttpEnv>({ strict: false });
+  app.onError(problemHandler(services.log));
+  app.notFound(unknownRoute);
+
+  app.use(requestId({ generator: () => uuid() }), logRequests(services.log));
+  app.use(secureHeaders({ strictTransportSecurity: false, contentSecurityPolicy: { defaultSrc: ["'none'"] } }));
+  if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
+  if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
+  app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
+
+  for (const surface of [service, chats, send]) app.route("/", surface(services));
+  const document = openApiDocument(app, services.version);
+  app.get("/openapi.json", (c) => c.json(document));
+  return app;
+}
+
+function corsFor(origins: string[]) {
+  const any = origins[0] === "*";
+  return cors({
+    origin: any ? "*" : origins,
+    credentials: !any,
+    exposeHeaders: ["Link", "Retry-After", "X-Request-Id"],
+    maxAge: 600, // seconds
+  });
+}
+
+function wrongMethod(c: Parameters<typeof problem>[0], methods: string[]): Response {
+  const allow = { Allow: [...methods, "OPTIONS"].join(", ") };
+  if (c.req.method === "OPTIONS") {
+    c.res.headers.delete("Content-Type");
+    return c.body(null, 204, allow);
+  }
+  const response = problem(c, new AppError("method_not_allowed", `This path takes ${methods.join(", ")}.`));
+  response.headers.set("Allow", allow.Allow);
+  return response;
+}
+
+function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
+  app.openAPIRegistry.registerComponent("securitySchemes", "Bearer", {
+    type: "http",
+    scheme: "bearer",
+    bearerFormat: "JWT",
+  });
+  return app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "Parley",
+      version,
+      description: "A chat backend: it remembers conversations and dispatches each turn to a model.",
+      license: { name: "MIT", url: "https://opensource.org/license/mit" },
+    },
+    servers: [{ url: "/" }],
+    security: [{ Bearer: [] }],
+  });
+}

@@ -1,0 +1,138 @@
+import { existsSync, readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { z } from "zod";
+import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
+import { GROQ_BASE_URL } from "./models/groq.ts";
+import { OPENAI_BASE_URL } from "./models/openai.ts";
+import type { ModelsConfig } from "./models/registry.ts";
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.int().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+
+const milliseconds = whole(1, 2 ** 31 - 1);
+const flag = z.stringbool({ error: "must be true or false" });
+const url = z
+  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
+  .transform((value) => value.replace(/\/+$/, ""));
+const notYet = z.never({ error: "is not supported by this version" }).optional();
+
+const environment = z.object({
+  PORT: whole(0, 65535).default(8000),
+  HOST: z.string().optional(),
+  ALLOW_OPEN: flag.default(false),
+  DATABASE_URL: z.string().default("sqlite:///./parley.db").transform(databaseAddress),
+  SQLITE_SYNCHRONOUS: z.enum(["full", "normal"], { error: "must be full or normal" }).default("full"),
+  JWT_SECRET: z
+    .string()
+    .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
+    .optional(),
+  // To ignore these would leave a service open that was meant to be closed.
+  JWT_JWKS_URL: notYet,
+  API_KEYS: notYet,
+  ALLOWED_ORIGINS: z.string().default("").transform(origins),
+  OPENAI_API_KEY: z.string().optional(),
+  OPENAI_BASE_URL: url.optional(),
+  GROQ_API_KEY: z.string().optional(),
+  GROQ_BASE_URL: url.default(GROQ_BASE_URL),
+  MODELS: z.string().default("").transform(aliases),
+  LAST_FIRST_TOKEN_TIMEOUT_MS: milliseconds.default(60_000),
+  IDLE_TIMEOUT_MS: milliseconds.default(15_000),
+  TURN_TIMEOUT_MS: milliseconds.default(300_000),
+  MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
+  DRAIN_TIMEOUT_S: whole(0, 3600).default(20),
+  SYSTEM_PROMPT: z.string().optional(),
+  LOG_LEVEL: z
+    .enum(["debug", "info", "warn", "error", "silent"], { error: "must be debug, info, warn, error or silent" })
+    .default("info"),
+  LOG_FORMAT: z.enum(["json", "pretty"], { error: "must be json or pretty" }).optional(),
+});
+
+type Environment = z.output<typeof environment>;
+
+export type Config = Omit<Environment, "HOST"> & {
+  /** Nobody has to show who they are. */
+  open: boolean;
+  HOST: string;
+  models: ModelsConfig;
+};
+
+export type Configured = { config: Config } | { problems: string[] };
+
+/** Reads the variables, `.env` in the working directory below them; an empty one counts as absent. */
+export function readEnvironment(): Record<string, string | undefined> {
+  const file = existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+  return { ...file, ...process.env };
+}
+
+/** Parses the whole configuration at once; `problems` has one line per variable that is wrong, without its value. */
+export function parseConfig(env: Record<string, string | undefined>): Configured {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    return { problems: parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) };
+  }
+  const open = parsed.data.JWT_SECRET === undefined;
+  const host = parsed.data.HOST ?? (open ? "127.0.0.1" : "0.0.0.0");
+  if (open && !parsed.data.ALLOW_OPEN && !isLoopback(host)) {
+    return {
+      problems: [`HOST: ${host} would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is what you want`],
+    };
+  }
+  return { config: { ...parsed.data, HOST: host, open, models: modelsFrom(parsed.data) } };
+}
+
+/** Whether a host name or address means this machine alone. */
+export function isLoopback(host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[|\]$/g, "");
+  return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(\.\d{1,3}){3}$/.test(name);
+}
+
+function modelsFrom(env: Environment): ModelsConfig {
+  const asksOpenAI = env.OPENAI_API_KEY !== undefined || env.OPENAI_BASE_URL !== undefined;
+  return {
+    openai: asksOpenAI ? { apiKey: env.OPENAI_API_KEY, baseURL: env.OPENAI_BASE_URL ?? OPENAI_BASE_URL } : null,
+    groq: env.GROQ_API_KEY ? { apiKey: env.GROQ_API_KEY, baseURL: env.GROQ_BASE_URL } : null,
+    aliases: env.MODELS,
+  };
+}
+
+function databaseAddress(value: string, context: z.RefinementCtx): DatabaseAddress {
+  try {
+    return parseDatabaseUrl(value);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : "cannot be read" });
+    return z.NEVER;
+  }
+}
+
+function origins(value: string, context: z.RefinementCtx): string[] {
+  const list = value.split(",").map((origin) => origin.trim());
+  const named = list.filter((origin) => origin !== "");
+  for (const origin of named) {
+    if (origin === "*" ? named.length > 1 : !URL.canParse(origin) || new URL(origin).origin !== origin) {
+      context.addIssue({ code: "custom", message: "must be origins like https://app.example.com, or * alone" });
+      return z.NEVER;
+    }
+  }
+  return named;
+}
+
+/** `fast=groq/openai/gpt-oss-20b,openai/gpt-6-luna;smart=…` */
+function aliases(value: string, context: z.RefinementCtx): Map<string, string[]> {
+  const result = new Map<string, string[]>();
+  for (const part of value.split(";").map((text) => text.trim())) {
+    if (part === "") continue;
+    const [alias = "", list = ""] = part.split("=", 2).map((text) => text.trim());
+    const targets = list.split(",").map((target) => target.trim());
+    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq)\/\S+$/.test(target))) {
+      context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
+      return z.NEVER;
+    }
+    result.set(alias, targets);
+  }
+  return result;
+}

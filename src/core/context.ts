@@ -1,0 +1,67 @@
+import { AppError } from "./errors.ts";
+import type { ModelMessage, Prompt } from "./model.ts";
+import { estimateTokens } from "./text.ts";
+
+/** A stored message that a model may be shown. */
+export type Shown = { role: "user" | "assistant" | "agent" | "system"; senderId: string | null; content: string };
+
+/** Every message costs a provider some tokens of its own. */
+const PER_MESSAGE = 4;
+/** Part of a window that is kept for the answer. */
+const ANSWER_SHARE = 0.25;
+const ANSWER_MOST = 4096;
+
+/** Estimated tokens of one message in a prompt. */
+export const messageTokens = (content: string): number => estimateTokens(content) + PER_MESSAGE;
+
+/** Tokens of a window that may be filled with the conversation. */
+export const promptBudget = (window: number): number =>
+  window - Math.min(Math.floor(window * ANSWER_SHARE), ANSWER_MOST);
+
+/**
+ * What the model is shown of a conversation: the system prompt, then as many of the newest messages as fit, whole, in
+ * order and with alternating roles. `newestFirst[0]` is the question. `older` counts what was not even read.
+ * Throws `context_too_long` if the question alone does not fit.
+ */
+export function buildPrompt(
+  newestFirst: readonly Shown[],
+  { systemPrompt, window, older }: { systemPrompt: string | null; window: number; older: number },
+): Prompt {
+  let left = promptBudget(window) - (systemPrompt ? messageTokens(systemPrompt) : 0);
+  const kept: Shown[] = [];
+  for (const message of newestFirst) {
+    const cost = messageTokens(message.content);
+    if (cost > left) break;
+    left -= cost;
+    kept.push(message);
+  }
+  if (kept.length === 0) {
+    throw new AppError("context_too_long", `The message alone is longer than the model's window of ${window} tokens.`);
+  }
+  const messages = alternate(kept.reverse().map(asModelMessage));
+  if (systemPrompt) messages.unshift({ role: "system", content: systemPrompt });
+  return {
+    messages,
+    report: {
+      messages: kept.length,
+      omitted: newestFirst.length - kept.length + older,
+      estimated_tokens: promptBudget(window) - left,
+    },
+  };
+}
+
+function asModelMessage({ role, senderId, content }: Shown): ModelMessage {
+  if (role !== "agent") return { role, content };
+  return { role: "assistant", content: `${senderId ?? "agent"}: ${content}` };
+}
+
+/** Joins neighbours of one role, and drops answers whose question is no longer shown: providers demand a user first. */
+function alternate(messages: readonly ModelMessage[]): ModelMessage[] {
+  const result: ModelMessage[] = [];
+  for (const message of messages) {
+    const last = result.at(-1);
+    if (last?.role === message.role) last.content += `\n\n${message.content}`;
+    else if (last || message.role !== "assistant") result.push({ ...message });
+  }
+  return result;
+}

@@ -1,0 +1,165 @@
+import { and, count, desc, eq, sql } from "drizzle-orm";
+import { v7 as uuid } from "uuid";
+import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
+import type { Conversation } from "../db/tables.ts";
+import { inScope, scopeSlots } from "../db/turn-writes.ts";
+import { notFound } from "./errors.ts";
+import type { Actor } from "./identity.ts";
+
+const insertRow = statement(["id", "userId", "title", "now"], (db, $) =>
+  db
+    .insert(db.tables.conversations)
+    .values({ id: $.id, userId: $.userId, title: $.title, createdAt: $.now, updatedAt: $.now })
+    .returning(),
+);
+
+/** Makes an empty conversation of the actor's user. `now` is in milliseconds. */
+export async function createConversation(
+  db: Db,
+  actor: Actor,
+  { title, now }: { title: string | null; now: number },
+): Promise<Conversation> {
+  return only(db, guard(insertRow, { id: uuid(), userId: actor.userId, title, now }));
+}
+
+const selectRow = statement([...scopeSlots, "id"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .select()
+    .from(t)
+    .where(and(eq(t.id, $.id), inScope(db, $)));
+});
+
+/** Throws 404 where it is unknown, deleted or not the actor's to see. */
+export async function getConversation(db: Db, actor: Actor, id: string): Promise<Conversation> {
+  const [row] = await db.all(selectRow, { ...actor, id });
+  if (!row) throw notFound("conversation");
+  return row;
+}
+
+/** Where a page of conversations begins: right after this one, in the order of the list. */
+export type ConversationCursor = { updatedAt: number; id: string };
+
+export type ConversationPage = { rows: Conversation[]; next: ConversationCursor | null };
+
+const NEWEST: ConversationCursor = { updatedAt: Number.MAX_SAFE_INTEGER, id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
+
+const selectPage = statement([...scopeSlots, "userId", "updatedAt", "id", "limit", "offset"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .select()
+    .from(t)
+    .where(and(eq(t.userId, $.userId), inScope(db, $), sql`(${t.updatedAt}, ${t.id}) < (${$.updatedAt}, ${$.id})`))
+    .orderBy(desc(t.updatedAt), desc(t.id))
+    .limit($.limit)
+    .offset($.offset);
+});
+
+/** A page of one user's conversations, newest `updated_at` first. */
+export async function listConversations(
+  db: Db,
+  actor: Actor,
+  page: { limit: number; offset?: number; after?: ConversationCursor | undefined },
+): Promise<ConversationPage> {
+  const { limit, offset = 0, after = NEWEST } = page;
+  const found = await db.all(selectPage, { ...actor, ...after, limit: limit + 1, offset });
+  const rows = found.slice(0, limit);
+  const last = found.length > limit ? rows.at(-1) : undefined;
+  return { rows, next: last ? { updatedAt: last.updatedAt, id: last.id } : null };
+}
+
+const countRows = statement([...scopeSlots, "userId"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .select({ total: count() })
+    .from(t)
+    .where(and(eq(t.userId, $.userId), inScope(db, $)));
+});
+
+/** How many conversations of the actor's user there are, as far as the actor may see them. */
+export async function countConversations(db: Db, actor: Actor): Promise<number> {
+  const [row] = await db.all(countRows, actor);
+  return row?.total ?? 0;
+}
+
+const renameRow = statement([...scopeSlots, "id", "title", "now"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .update(t)
+    .set({ title: $.title, updatedAt: $.now, rev: sql`${t.rev} + 1` })
+    .where(and(eq(t.id, $.id), inScope(db, $)))
+    .returning();
+});
+
+/** Throws 404 as `getConversation` does. */
+export async function renameConversation(
+  db: Db,
+  actor: Actor,
+  { id, title, now }: { id: string; title: string; now: number },
+): Promise<Conversation> {
+  return only(db, guard(renameRow, { ...actor, id, title, now }));
+}
+
+const lockRow = statement([...scopeSlots, "id"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .update(t)
+    .set({ rev: sql`${t.rev} + 1` })
+    .where(and(eq(t.id, $.id), inScope(db, $)))
+    .returning({ id: t.id });
+});
+
+const insertTombstone = statement(["id", "now"], (db, $) => {
+  const t = db.tables.conversations;
+  const of = sql`from ${t} where ${t.id} = ${$.id}`;
+  return db.insert(db.tables.tombstones).values({
+    id: $.id,
+    userId: sql`(select ${t.userId} ${of})`,
+    rev: sql`(select ${t.rev} ${of})`,
+    deletedAt: $.now,
+  });
+});
+
+const cancelTurns = statement(["id", "error", "now"], (db, $) => {
+  const t = db.tables.turns;
+  return db
+    .update(t)
+    .set({ status: "failed", error: $.error, leaseUntil: null, completedAt: $.now })
+    .where(and(eq(t.conversationId, $.id), sql`${t.status} in ('queued', 'in_progress')`))
+    .returning({ id: t.id });
+});
+
+const deleteRow = statement(["id"], (db, $) =>
+  db.delete(db.tables.conversations).where(eq(db.tables.conversations.id, $.id)),
+);
+
+/**
+ * Deletes a conversation with its messages; turns stay as a ledger. Gives the ids of the turns that this cancelled,
+ * whose providers are still to be stopped. Throws 404 as `getConversation` does.
+ */
+export async function deleteConversation(
+  db: Db,
+  actor: Actor,
+  { id, now }: { id: string; now: number },
+): Promise<string[]> {
+  const error = { code: "turn_cancelled", detail: "The conversation was deleted." };
+  const [, , cancelled] = await db
+    .batch([
+      guard(lockRow, { ...actor, id }),
+      step(insertTombstone, { id, now }),
+      step(cancelTurns, { id, error, now }),
+      step(deleteRow, { id }),
+    ])
+    .catch(noRow);
+  return cancelled.map((turn) => turn.id);
+}
+
+async function only(db: Db, change: ReturnType<typeof guard<string, Conversation>>): Promise<Conversation> {
+  const [[row]] = await db.batch([change]).catch(noRow);
+  if (!row) throw notFound("conversation");
+  return row;
+}
+
+function noRow(error: unknown): never {
+  throw isConflict(error) ? notFound("conversation") : error;
+}

@@ -1,0 +1,76 @@
+import type { Db } from "../db/db.ts";
+import type { Attempt, Turn } from "../db/tables.ts";
+import type { Models, Plan, TurnError } from "./model.ts";
+
+/** What a turn needs of the rest. */
+export type TurnDeps = {
+  readonly db: Db;
+  readonly models: Models;
+  readonly live: Live;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** What the model is told in conversations that have no system prompt of their own. */
+  readonly systemPrompt: string | null;
+  readonly log: { error(fields: object, message: string): void };
+};
+
+/** A turn that its process does not renew for this long, in milliseconds, is taken for lost. */
+export const LEASE_MS = 10_000;
+
+/** How a turn ended. `content` is empty where nothing was kept. */
+export type Ended = {
+  status: "completed" | "incomplete" | "failed";
+  content: string;
+  target: string | null;
+  error: TurnError | null;
+  attempts: Attempt[];
+  completedAt: number;
+};
+
+/** A turn that this process runs or holds in line. */
+export type LiveTurn = {
+  readonly turnId: string;
+  readonly conversationId: string;
+  readonly questionId: string;
+  readonly answerId: string;
+  readonly seq: number;
+  readonly plan: Plan;
+  readonly systemPrompt: string | null;
+  /** Aborting it closes the provider's connection. */
+  readonly stop: AbortController;
+  /** Rejects only where the database does. */
+  readonly ended: Promise<Ended>;
+};
+
+/** The turns of this process: all, and the newest of each conversation, behind which the next one lines up. */
+export type Live = { readonly turns: Map<string, LiveTurn>; readonly newest: Map<string, LiveTurn> };
+
+export const createLive = (): Live => ({ turns: new Map(), newest: new Map() });
+
+export function addLive(live: Live, turn: LiveTurn): void {
+  live.turns.set(turn.turnId, turn);
+  live.newest.set(turn.conversationId, turn);
+}
+
+export function removeLive(live: Live, turn: Pick<LiveTurn, "turnId" | "conversationId">): void {
+  live.turns.delete(turn.turnId);
+  if (live.newest.get(turn.conversationId)?.turnId === turn.turnId) live.newest.delete(turn.conversationId);
+}
+
+/** Stops the providers of those turns that run here. */
+export function stopLive(live: Live, turnIds: readonly string[]): void {
+  for (const id of turnIds) live.turns.get(id)?.stop.abort();
+}
+
+/** An ended turn as its row and its answer tell it. */
+export function endedFrom(turn: Turn, content: string | null): Ended {
+  const status = turn.status === "queued" || turn.status === "in_progress" ? "failed" : turn.status;
+  return {
+    status,
+    content: content ?? "",
+    target: turn.target,
+    error: turn.error as TurnError | null,
+    attempts: turn.attempts ?? [],
+    completedAt: turn.completedAt ?? turn.createdAt,
+  };
+}

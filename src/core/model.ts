@@ -1,0 +1,54 @@
+import type { Attempt, ContextReport, Usage } from "../db/tables.ts";
+
+/** What core and the models say to each other. */
+
+export type ModelMessage = { role: "system" | "user" | "assistant"; content: string };
+
+export type { Attempt, ContextReport, Usage };
+
+export type Outcome = "completed" | FailureKind;
+
+export type FailureKind =
+  | "rate_limited"
+  | "quota_exhausted"
+  | "overloaded"
+  | "connect"
+  | "timeout_headers"
+  | "timeout_first_token"
+  | "timeout_idle"
+  | "timeout_total"
+  | "stream_cut"
+  | "stream_incomplete"
+  | "bad_request"
+  | "context_length"
+  | "content_filter"
+  | "auth"
+  | "model_gone"
+  | "cancelled";
+
+export type Prompt = { messages: ModelMessage[]; report: ContextReport };
+
+/** Where a turn may go: the targets (`provider/model`) in order of trial, and the largest window among them in tokens. */
+export type Plan = { model: string; targets: readonly string[]; window: number };
+
+export type TurnError = {
+  code: "turn_cancelled" | "context_too_long" | "content_refused" | ProviderCode;
+  detail: string;
+};
+export type ProviderCode = "provider_failed" | "provider_unavailable" | "provider_timeout";
+
+/** What a turn hears while it is answered. `end` and `failed` come last, and one of them always does. */
+export type DispatchEvent =
+  | { type: "delta"; text: string }
+  | { type: "status"; status: "queued" | "starting" }
+  | ({ type: "end"; finishReason: string } & Ran)
+  | ({ type: "failed"; error: TurnError } & Ran);
+
+type Ran = { target: string | null; usage: Usage | null; attempts: Attempt[]; context: ContextReport | null };
+
+export type Models = {
+  /** Throws a 422 that names the usable models. */
+  plan(model: string | undefined): Plan;
+  /** Runs a plan. `prompt` fits the conversation into a window of that many tokens. Never throws. */
+  dispatch(plan: Plan, prompt: (window: number) => Prompt, signal: AbortSignal): AsyncIterable<DispatchEvent>;
+};

@@ -1,0 +1,129 @@
+import { and, eq, sql } from "drizzle-orm";
+import { guard, isConflict, statement } from "../db/db.ts";
+import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
+import { type Ended, endedFrom, LEASE_MS, type LiveTurn, type TurnDeps } from "./live.ts";
+import { readContext } from "./messages.ts";
+import type { DispatchEvent, TurnError } from "./model.ts";
+import { previewOf } from "./text.ts";
+import { sleep } from "./time.ts";
+
+/** A turn, as far as it need not be live to be run. */
+type Stored = Omit<LiveTurn, "stop" | "ended">;
+
+type Last = Extract<DispatchEvent, { type: "end" | "failed" }>;
+
+/** How often a turn in line looks whether it is its time, where nothing tells it, in milliseconds. */
+const SLOT_POLL_MS = 500;
+
+const claimSlot = statement(["turnId", "conversationId", "seq", "leaseMs"], (db, $) => {
+  const { turns: t, messages: m } = db.tables;
+  const others = (condition: ReturnType<typeof sql>) =>
+    sql`not exists (select 1 from turns o join ${m} on ${m.id} = o.message_id where o.conversation_id = ${$.conversationId} and ${condition})`;
+  return db
+    .update(t)
+    .set({ status: "in_progress", leaseUntil: sql`${db.now} + ${$.leaseMs}` })
+    .where(
+      and(
+        eq(t.id, $.turnId),
+        eq(t.status, "queued"),
+        others(sql`o.status = 'in_progress'`),
+        others(sql`o.status = 'queued' and ${m.seq} < ${$.seq}`),
+      ),
+    )
+    .returning({ id: t.id });
+});
+
+/**
+ * Resolves with null once the turn holds its conversation's slot, in the order of storage also across instances; or with
+ * its end, where it was ended while it waited. After `signal` it waits no longer, and the turn stays in line.
+ */
+export async function waitForSlot(
+  deps: TurnDeps,
+  turn: Stored,
+  { before, signal }: { before: Promise<Ended> | undefined; signal: AbortSignal },
+): Promise<Ended | null> {
+  await Promise.allSettled([before]);
+  for (;;) {
+    try {
+      await deps.db.batch([guard(claimSlot, { ...turn, leaseMs: LEASE_MS })]);
+      return null;
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+    }
+    const { row, ended } = await readEnd(deps, turn);
+    if (row.status !== "queued") return ended;
+    if (signal.aborted) return { ...ended, error: leftInLine };
+    await sleep(SLOT_POLL_MS, signal);
+  }
+}
+
+const leftInLine: TurnError = {
+  code: "provider_unavailable",
+  detail: "The service is stopping; the message is stored and is answered when it is back.",
+};
+
+/** Answers a turn that is in progress and stores how it ended. Aborting `signal` stops the provider; the text is kept. */
+export async function runTurn(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<Ended> {
+  const { content, last } = await answer(deps, turn, signal);
+  const status = last.type === "end" ? "completed" : content === "" ? "failed" : "incomplete";
+  const ended: Ended = {
+    status,
+    content,
+    target: last.target,
+    error: last.type === "failed" ? last.error : null,
+    attempts: last.attempts,
+    completedAt: deps.clock(),
+  };
+  try {
+    await deps.db.turnWrites.finish({
+      ...turn,
+      ...ended,
+      preview: content === "" ? null : previewOf(content),
+      finishReason: last.type === "end" ? last.finishReason : null,
+      usage: last.usage,
+      context: last.context,
+      now: ended.completedAt,
+    });
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    return (await readEnd(deps, turn)).ended; // ended by somebody else meanwhile: what is stored is the truth
+  }
+  return ended;
+}
+
+async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<{ content: string; last: Last }> {
+  const history = await readContext(deps.db, {
+    conversationId: turn.conversationId,
+    before: turn.seq,
+    enough: (read) => tokensOf(read) > promptBudget(turn.plan.window),
+  });
+  const prompt = (window: number) =>
+    buildPrompt(history.newestFirst, {
+      systemPrompt: turn.systemPrompt ?? deps.systemPrompt,
+      window,
+      older: history.older,
+    });
+  let content = "";
+  for await (const event of deps.models.dispatch(turn.plan, prompt, signal)) {
+    if (event.type === "delta") content += event.text;
+    else if (event.type !== "status") return { content, last: event };
+  }
+  throw new Error("a dispatch ended without saying how");
+}
+
+const tokensOf = (read: readonly Shown[]) => read.reduce((sum, message) => sum + messageTokens(message.content), 0);
+
+const selectEnd = statement(["turnId"], (db, $) => {
+  const { turns: t, messages: m } = db.tables;
+  return db
+    .select({ turn: t, content: m.content })
+    .from(t)
+    .leftJoin(m, eq(m.id, t.messageId))
+    .where(eq(t.id, $.turnId));
+});
+
+async function readEnd(deps: TurnDeps, { turnId }: Stored) {
+  const [row] = await deps.db.all(selectEnd, { turnId });
+  if (!row) throw new Error("a turn has left the ledger");
+  return { row: row.turn, ended: endedFrom(row.turn, row.content) };
+}

@@ -1,0 +1,56 @@
+const TITLE_LENGTH = 60;
+const PREVIEW_LENGTH = 200;
+
+/** A title from a first message: its words on one line, at most 60 UTF-16 units, cut between words where that is possible. */
+export function titleFrom(content: string): string {
+  const line = oneLine(content);
+  if (line.length <= TITLE_LENGTH) return line;
+  const cut = clip(line, TITLE_LENGTH - 1);
+  const space = cut.lastIndexOf(" ");
+  return `${space > TITLE_LENGTH / 2 ? cut.slice(0, space) : cut}…`;
+}
+
+/** The beginning of a message for a list, at most 200 UTF-16 units. */
+export function previewOf(content: string): string {
+  return content.length <= PREVIEW_LENGTH ? content : `${clip(content, PREVIEW_LENGTH - 1)}…`;
+}
+
+const oneLine = (text: string) => text.trim().replace(/\s+/g, " ");
+
+// Never inside a surrogate pair.
+function clip(text: string, length: number): string {
+  return isHighSurrogate(text.charCodeAt(length - 1)) ? text.slice(0, length - 1) : text.slice(0, length);
+}
+
+const isHighSurrogate = (unit: number) => unit >= 0xd800 && unit <= 0xdbff;
+
+/**
+ * Tokens that a text may cost, for any vendor: a quarter of its UTF-16 units, and half of each byte that UTF-8 needs
+ * beyond them (Chinese comes out above one a character). Meant to be rather too high than too low.
+ */
+export function estimateTokens(text: string): number {
+  return Math.ceil(text.length / 4 + (Buffer.byteLength(text) - text.length) / 2);
+}
+
+/**
+ * Makes streamed text storable and cuttable: a trailing high surrogate waits for its other half, U+0000 is dropped, a
+ * lone surrogate becomes U+FFFD. `end` gives what still waits.
+ */
+export function textCleaner(): { push(text: string): string; end(): string } {
+  let held = "";
+  return {
+    push(text) {
+      const whole = held + text;
+      const last = whole.length - 1;
+      held = isHighSurrogate(whole.charCodeAt(last)) ? whole.slice(last) : "";
+      return clean(held === "" ? whole : whole.slice(0, last));
+    },
+    end() {
+      const rest = clean(held);
+      held = "";
+      return rest;
+    },
+  };
+}
+
+const clean = (text: string) => (text.includes("\0") ? text.replaceAll("\0", "") : text).toWellFormed();

@@ -1,0 +1,95 @@
+import { type Placeholder, type SQL, sql } from "drizzle-orm";
+import type { PgDatabase } from "drizzle-orm/pg-core";
+import type { PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
+import type { Tables } from "./tables.ts";
+import type { TurnWrites } from "./turn-writes.ts";
+
+/** Drizzle's verbs, typed as Postgres has them: the narrower of the two dialects. */
+export type Verbs = Pick<PgDatabase<PostgresJsQueryResultHKT>, "select" | "insert" | "update" | "delete">;
+
+/** What a statement is built from. `now` is the database's own clock in milliseconds. */
+export type Source = Verbs & { readonly tables: Tables; readonly now: SQL<number> };
+
+/** One database. There is no `transaction`: what must happen together is a `batch`. */
+export type Db = Source & {
+  /** Runs a reading statement, prepared once for this handle. */
+  all<K extends string, R>(statement: Statement<K, R>, values: Values<K>): Promise<R[]>;
+  /**
+   * Runs all steps in order or none, and resolves after the commit with the rows of each.
+   * Throws `Conflict` when a guard yields no row or a unique key is taken.
+   */
+  batch<const S extends readonly Step<unknown>[]>(steps: S): Promise<RowsOf<S>>;
+  readonly turnWrites: TurnWrites;
+  /** Resolves when the database answers; throws when it does not within `ms`. */
+  ping(ms: number): Promise<void>;
+  close(): Promise<void>;
+};
+
+export type Values<K extends string> = Readonly<Record<K, unknown>>;
+
+type Preparable<R> = PromiseLike<R[]> & { prepare(name: string): unknown };
+
+// A slot stands wherever a value may: `never` fits every parameter of the builders.
+type Slots<K extends string> = Readonly<Record<K, never>>;
+
+export type Statement<K extends string, R> = {
+  readonly slots: readonly K[];
+  build(db: Source, slots: Slots<K>): Preparable<R>;
+};
+
+/** Declares a statement with named slots; each database handle prepares it once, at its first use. */
+export function statement<const K extends string, R>(
+  slots: readonly K[],
+  build: (db: Source, slots: Slots<K>) => Preparable<R>,
+): Statement<K, R> {
+  return { slots, build };
+}
+
+export type Step<R> = {
+  readonly statement: { readonly slots: readonly string[]; build(db: Source, slots: never): Preparable<R> };
+  readonly values: Values<string>;
+  readonly guard: boolean;
+};
+
+export type RowsOf<S extends readonly Step<unknown>[]> = {
+  -readonly [I in keyof S]: S[I] extends Step<infer R> ? R[] : never;
+};
+
+/** One step of a batch. */
+export function step<K extends string, R>(statement: Statement<K, R>, values: Values<K>): Step<R> {
+  return { statement, values, guard: false };
+}
+
+/** A step that must yield a row, else the whole batch is undone. */
+export function guard<K extends string, R>(statement: Statement<K, R>, values: Values<K>): Step<R> {
+  return { statement, values, guard: true };
+}
+
+const conflict = Symbol("conflict");
+
+/** What a batch throws when a guard had no row or a key was taken: somebody was there first, and nothing was stored. */
+export const Conflict = (): Error => Object.assign(new Error("the batch met a conflict"), { [conflict]: true });
+
+export const isConflict = (error: unknown): boolean => error instanceof Error && conflict in error;
+
+/** A builder's verbs alone. */
+export const verbsOf = (builder: Verbs): Verbs => ({
+  select: builder.select.bind(builder),
+  insert: builder.insert.bind(builder),
+  update: builder.update.bind(builder),
+  delete: builder.delete.bind(builder),
+});
+
+/** Prepares statements for one handle and keeps them. */
+export function preparer<P>(source: Source): (statement: Step<unknown>["statement"]) => P {
+  const kept = new Map<Step<unknown>["statement"], P>();
+  return (statement) => {
+    const known = kept.get(statement);
+    if (known) return known;
+    const slots: Record<string, Placeholder> = {};
+    for (const name of statement.slots) slots[name] = sql.placeholder(name);
+    const prepared = statement.build(source, slots as never).prepare("parley") as P;
+    kept.set(statement, prepared);
+    return prepared;
+  };
+}

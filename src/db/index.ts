@@ -1,0 +1,51 @@
+import { fileURLToPath } from "node:url";
+import type { Db } from "./db.ts";
+import { migratePostgres, migrateSqlite } from "./migrate.ts";
+import * as postgres from "./postgres.ts";
+import * as sqlite from "./sqlite.ts";
+
+export type DatabaseAddress = { dialect: "postgres"; url: string } | { dialect: "sqlite"; path: string };
+
+/**
+ * Reads every spelling of DATABASE_URL: `postgres://…`, `sqlite:///path`, `file:…`, a path, `:memory:`.
+ * Throws a plain Error that names what would be right.
+ */
+export function parseDatabaseUrl(value: string): DatabaseAddress {
+  if (/^postgres(ql)?:\/\//.test(value)) {
+    if (!URL.canParse(value)) throw new Error("is no valid postgres:// URL");
+    return { dialect: "postgres", url: value };
+  }
+  const path = sqlitePath(value);
+  if (path === "") throw new Error("names no file: sqlite:///./parley.db, say");
+  return { dialect: "sqlite", path };
+}
+
+function sqlitePath(value: string): string {
+  if (value.startsWith("sqlite:///")) return value.slice("sqlite:///".length);
+  if (value.startsWith("file://")) return fileURLToPath(value);
+  if (value.startsWith("file:")) return value.slice("file:".length);
+  if (/^[a-z][a-z0-9+]+:\/\//i.test(value)) {
+    throw new Error("must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path");
+  }
+  return value;
+}
+
+/** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
+export async function openDatabase(
+  address: DatabaseAddress,
+  options: { synchronous: sqlite.Synchronous } = { synchronous: "full" },
+): Promise<Db> {
+  if (address.dialect === "sqlite") {
+    const client = sqlite.openClient(address.path, options.synchronous);
+    migrateSqlite(client);
+    return sqlite.sqliteDb(client);
+  }
+  const client = await postgres.openClient(address.url);
+  try {
+    await migratePostgres(client);
+  } catch (error) {
+    await client.end();
+    throw error;
+  }
+  return postgres.postgresDb(client);
+}

@@ -1,0 +1,130 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+import { drizzle } from "drizzle-orm/better-sqlite3";
+import { type Columns, clocks, sqliteColumns } from "./columns.ts";
+import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
+import { makeTables } from "./tables.ts";
+import { batchedTurnWrites } from "./turn-writes.ts";
+
+export const tables = makeTables(sqliteColumns as unknown as Columns);
+// drizzle-kit reads tables from the exports of this file.
+export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones } = tables;
+
+export type Synchronous = "full" | "normal";
+
+type Prepared = { execute(values: Step<unknown>["values"]): { sync(): unknown } };
+type Waiting = { steps: readonly Step<unknown>[]; resolve(rows: unknown[][]): void; reject(error: unknown): void };
+
+const BUSY_TIMEOUT_MS = 250; // blocks the event loop, so it is short; what is still busy then waits asleep
+const BUSY_PAUSE_MS = 50;
+const BUSY_RETRIES = 20;
+
+/** Opens the file (":memory:" for none) with every PRAGMA set; folders on the way to it are made. */
+export function openClient(path: string, synchronous: Synchronous): Database.Database {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  const client = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  client.pragma("journal_mode = WAL");
+  client.pragma(`synchronous = ${synchronous}`);
+  client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  client.pragma("foreign_keys = ON");
+  client.pragma("temp_store = MEMORY");
+  client.pragma("cache_size = -16000"); // 16 MB
+  client.pragma("wal_autocheckpoint = 1000"); // pages
+  return client;
+}
+
+/** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
+export function sqliteDb(client: Database.Database): Db {
+  const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
+  const source: Source = { ...verbs, tables, now: clocks.sqlite };
+  const prepare = preparer<Prepared>(source);
+  const commit = groupCommit(client, (steps) => steps.map((step) => runStep(prepare, step)));
+
+  const db: Db = {
+    ...source,
+    all: async (statement: never, values: never) => rowsOf(prepare(statement).execute(values).sync()) as never,
+    batch: (steps: readonly Step<unknown>[]) =>
+      new Promise<unknown[][]>((resolve, reject) => commit({ steps, resolve, reject })) as never,
+    turnWrites: batchedTurnWrites(() => db),
+    ping: async () => void client.prepare("select 1").get(),
+    close: async () => void client.close(),
+  };
+  return db;
+}
+
+function runStep(prepare: (statement: Step<unknown>["statement"]) => Prepared, step: Step<unknown>): unknown[] {
+  const rows = rowsOf(prepare(step.statement).execute(step.values).sync());
+  if (step.guard && rows.length === 0) throw Conflict();
+  return rows;
+}
+
+// Without RETURNING the driver gives a write result, which the two databases do not share.
+const rowsOf = (result: unknown): unknown[] => (Array.isArray(result) ? result : []);
+
+/** Commits every batch that waits at the same moment together, each under a savepoint of its own. */
+function groupCommit(client: Database.Database, run: (steps: readonly Step<unknown>[]) => unknown[][]) {
+  const begin = client.prepare("begin immediate");
+  const commit = client.prepare("commit");
+  const rollback = client.prepare("rollback");
+  const savepoint = client.prepare("savepoint batch");
+  const undo = client.prepare("rollback to batch");
+  const release = client.prepare("release batch");
+  let waiting: Waiting[] = [];
+  let refusals = 0;
+
+  // Synchronous from BEGIN to COMMIT: nothing else can slip a statement into the transaction.
+  function flush() {
+    try {
+      begin.run();
+    } catch (error) {
+      if (isBusy(error) && ++refusals <= BUSY_RETRIES) return void setTimeout(flush, BUSY_PAUSE_MS);
+      return settleAll(takeGroup(), error);
+    }
+    const group = takeGroup();
+    try {
+      const settle = group.map(runBatch);
+      commit.run();
+      for (const done of settle) done();
+    } catch (error) {
+      // Disk full and its like end the whole transaction: nothing of the group is stored.
+      if (client.inTransaction) rollback.run();
+      settleAll(group, error);
+    }
+  }
+
+  function runBatch(batch: Waiting): () => void {
+    savepoint.run();
+    try {
+      const rows = run(batch.steps);
+      release.run();
+      return () => batch.resolve(rows);
+    } catch (error) {
+      if (!client.inTransaction) throw error;
+      undo.run();
+      release.run();
+      return () => batch.reject(isTaken(error) ? Conflict() : error);
+    }
+  }
+
+  function takeGroup(): Waiting[] {
+    const group = waiting;
+    waiting = [];
+    refusals = 0;
+    return group;
+  }
+
+  return (batch: Waiting) => {
+    if (waiting.push(batch) === 1) setImmediate(flush);
+  };
+}
+
+function settleAll(group: readonly Waiting[], error: unknown) {
+  for (const batch of group) batch.reject(error);
+}
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && /^SQLITE_CONSTRAINT_(UNIQUE|PRIMARYKEY)$/.test(error.code);
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY");

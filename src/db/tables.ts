@@ -1,0 +1,143 @@
+import { sql } from "drizzle-orm";
+import type { Columns } from "./columns.ts";
+
+/** One call to one target: what came of it, its HTTP status if there was one, how long it took. */
+export type Attempt = {
+  target: string;
+  outcome: string;
+  status: number | null;
+  ms: number;
+  usage: Usage | null;
+};
+/** Tokens; `estimated` when the provider sent none. */
+export type Usage = { input_tokens: number; output_tokens: number; estimated: boolean };
+export type TurnError = { code: string; detail: string };
+/** What was shown of a conversation: messages sent, older ones left out, and the estimate of what was sent. */
+export type ContextReport = { messages: number; omitted: number; estimated_tokens: number };
+export type Metadata = Record<string, unknown>;
+
+/** Every table, once, in whichever dialect's words it is given. */
+export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }: Columns) {
+  const { id, text, oneOf, count, amount, time, flag, json } = column;
+
+  const conversations = table(
+    "conversations",
+    {
+      id: id().primaryKey(),
+      userId: text().notNull(),
+      agentId: text(),
+      title: text(),
+      isLive: flag().notNull().default(false),
+      status: oneOf(["active", "ended", "transferred"]).notNull().default("active"),
+      control: oneOf(["assistant", "queue", "agent"]).notNull().default("assistant"),
+      systemPrompt: text(),
+      metadata: json<Metadata>(),
+      rev: count().notNull().default(0),
+      messageCount: count().notNull().default(0),
+      lastMessage: text(),
+      // Turns queued or in progress. It stands on the row that every change locks, so it is never read stale.
+      openTurns: count().notNull().default(0),
+      createdAt: time().notNull(),
+      updatedAt: time().notNull(),
+      endedAt: time(),
+      previousId: id(),
+    },
+    (t) => [index("conversations_by_user").on(t.userId, t.updatedAt, t.id)],
+  );
+
+  const messages = table(
+    "messages",
+    {
+      id: id().primaryKey(),
+      conversationId: id()
+        .notNull()
+        .references(() => conversations.id, { onDelete: "cascade" }),
+      turnId: id(),
+      seq: count().notNull(),
+      rev: count().notNull(),
+      role: oneOf(["user", "assistant", "agent", "system"]).notNull(),
+      senderId: text(),
+      content: text().notNull(),
+      status: oneOf(["in_progress", "completed", "incomplete", "failed"]).notNull(),
+      model: text(),
+      metadata: json<Metadata>(),
+      createdAt: time().notNull(),
+      editedAt: time(),
+      deletedAt: time(),
+      supersededAt: time(),
+    },
+    (t) => [uniqueIndex("messages_in_order").on(t.conversationId, t.seq)],
+  );
+
+  const messageExtensions = table(
+    "message_extensions",
+    {
+      id: id().primaryKey(),
+      messageId: id()
+        .notNull()
+        .references(() => messages.id, { onDelete: "cascade" }),
+      type: text().notNull(),
+      authorId: text(),
+      data: json<Metadata>().notNull(),
+      createdAt: time().notNull(),
+    },
+    (t) => [index("extensions_by_message").on(t.messageId)],
+  );
+
+  // The ledger: conversation_id is a plain column, so that a turn outlives its conversation.
+  const turns = table(
+    "turns",
+    {
+      id: id().primaryKey(),
+      conversationId: id().notNull(),
+      userId: text().notNull(),
+      userMessageId: id().notNull(),
+      messageId: id().notNull(),
+      status: oneOf(["queued", "in_progress", "completed", "incomplete", "failed"]).notNull(),
+      model: text().notNull(),
+      target: text(),
+      restarts: count().notNull().default(0),
+      finishReason: text(),
+      usage: json<Usage>(),
+      cost: amount(),
+      attempts: json<Attempt[]>(),
+      error: json<TurnError>(),
+      context: json<ContextReport>(),
+      leaseUntil: time(),
+      cancelRequestedAt: time(),
+      createdAt: time().notNull(),
+      completedAt: time(),
+    },
+    (t) => [
+      uniqueIndex("turns_running").on(t.conversationId).where(sql`status = 'in_progress'`),
+      index("turns_waiting").on(t.conversationId).where(sql`status = 'queued'`),
+    ],
+  );
+
+  const idempotencyKeys = table(
+    "idempotency_keys",
+    {
+      userId: text().notNull(),
+      key: text().notNull(),
+      requestHash: text().notNull(),
+      turnId: id(),
+      response: json<Metadata>(),
+      expiresAt: time().notNull(),
+    },
+    (t) => [primaryKey({ columns: [t.userId, t.key] }), index("idempotency_keys_by_expiry").on(t.expiresAt)],
+  );
+
+  const tombstones = table("tombstones", {
+    id: id().primaryKey(),
+    userId: text().notNull(),
+    rev: count().notNull(),
+    deletedAt: time().notNull(),
+  });
+
+  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones };
+}
+
+export type Tables = ReturnType<typeof makeTables>;
+export type Conversation = Tables["conversations"]["$inferSelect"];
+export type Message = Tables["messages"]["$inferSelect"];
+export type Turn = Tables["turns"]["$inferSelect"];

@@ -1,0 +1,100 @@
+import type { Context, ErrorHandler } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { AppError, type Code, notFound } from "../core/errors.ts";
+import { QUEUE_LIMIT } from "../db/turn-writes.ts";
+import type { HttpEnv } from "./env.ts";
+
+export const statusOfCode = {
+  malformed_json: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  conversation_busy: 409,
+  turn_finished: 409,
+  turn_cancelled: 409,
+  not_latest: 409,
+  session_ended: 409,
+  session_with_agent: 409,
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  validation_failed: 422,
+  context_too_long: 422,
+  content_refused: 422,
+  queue_full: 429,
+  internal_error: 500,
+  provider_failed: 502,
+  provider_unavailable: 503,
+  provider_timeout: 504,
+} as const satisfies Record<Code, ContentfulStatusCode>;
+
+const titles: Record<number, string> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+type Log = { error(fields: object, message: string): void };
+
+/** The one place that turns errors into responses. What it does not know is logged, and shown as nothing but a 500. */
+export function problemHandler(log: Log): ErrorHandler<HttpEnv> {
+  return (error, c) => {
+    if (error instanceof AppError) return problem(c, error);
+    if (error instanceof HTTPException) return problem(c, fromHono(error));
+    log.error({ err: error, request_id: c.get("requestId") }, "a request failed");
+    return problem(c, new AppError("internal_error", "Something went wrong here; the log has the request id."));
+  };
+}
+
+function fromHono(error: HTTPException): AppError {
+  if (error.status === 415) return unsupportedMediaType();
+  if (error.status === 413) return new AppError("payload_too_large", "The body is larger than this service takes.");
+  if (error.status === 400) return new AppError("malformed_json", "The body is no valid JSON.");
+  return new AppError("internal_error", "Something went wrong here; the log has the request id.");
+}
+
+export const unsupportedMediaType = (): AppError =>
+  new AppError("unsupported_media_type", "The body must be JSON: send Content-Type: application/json.");
+
+/** RFC 9457. */
+export function problem(c: Context<HttpEnv>, error: AppError): Response {
+  const { code, message, details } = error;
+  const status = statusOfCode[code];
+  const body = {
+    type: "about:blank",
+    title: titles[status],
+    status,
+    detail: message,
+    code,
+    request_id: c.get("requestId"),
+    ...(details.errors && { errors: details.errors }),
+    ...(details.turnId && { turn_id: details.turnId }),
+    ...(details.attempts && { attempts: details.attempts }),
+  };
+  return c.body(JSON.stringify(body), status, { "Content-Type": "application/problem+json", ...headersOf(error) });
+}
+
+function headersOf({ code, details }: AppError): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (code === "unauthorized") headers["WWW-Authenticate"] = "Bearer";
+  if (details.retryAfterS !== undefined) headers["Retry-After"] = String(details.retryAfterS);
+  if (code === "queue_full") {
+    headers["RateLimit-Policy"] = `"queue";q=${QUEUE_LIMIT}`;
+    headers["RateLimit"] = `"queue";r=0;t=${details.retryAfterS ?? 1}`;
+  }
+  return headers;
+}
+
+export const unknownRoute = (c: Context<HttpEnv>): Response => problem(c, notFound("route"));

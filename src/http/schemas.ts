@@ -1,0 +1,130 @@
+import { z } from "@hono/zod-openapi";
+import type { Code } from "../core/errors.ts";
+import { statusOfCode } from "./problems.ts";
+
+/** Text that both databases can hold: no U+0000, no half of a surrogate pair. The body's text is checked before. */
+const LONGEST_MESSAGE = 131_072;
+
+export const messageText = z
+  .string()
+  .max(LONGEST_MESSAGE)
+  .refine((text) => text.trim() !== "", "must not be empty")
+  .openapi({ minLength: 1, example: "What can you do?" });
+
+/** A caller's own id for a user, an agent or a sender. */
+export const callerId = z.string().min(1).max(255).refine(isStorable, "must be well-formed text");
+
+export function isStorable(text: string): boolean {
+  return !text.includes("\0") && text.isWellFormed();
+}
+
+/** One of our ids, or any other UUID; kept in lower case, as both databases compare it. */
+export const uuid = z
+  .string()
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, "must be a UUID")
+  .transform((id) => id.toLowerCase())
+  .openapi({ type: "string", format: "uuid", example: "01990b5e-7c1a-7d2e-9f3a-4b5c6d7e8f90" });
+
+export const time = z.string().openapi({ format: "date-time", example: "2026-01-31T12:00:00.000Z" });
+
+/** RFC 3339, UTC, from milliseconds. */
+export const timeOf = (ms: number): string => new Date(ms).toISOString();
+
+/** A whole number in a query. */
+export function count({ min, max, otherwise }: { min: number; max: number; otherwise: number }) {
+  return z
+    .string()
+    .regex(/^\d{1,10}$/, "must be a whole number")
+    .default(String(otherwise))
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))
+    .openapi({ type: "integer", minimum: min, maximum: max, default: otherwise });
+}
+
+export const userQuery = z.object({
+  user_id: callerId
+    .optional()
+    .openapi({ description: "Whose: the token's own user, unless an agent or an admin asks." }),
+});
+
+/** What every sending route takes beside its message. */
+export const turnOptions = {
+  model: z
+    .string()
+    .min(1)
+    .max(255)
+    .optional()
+    .openapi({ description: "An alias (`fast`, `balanced`, `smart`) or `provider/model`.", example: "balanced" }),
+  stream: z.literal(false).optional().openapi({ description: "Answers come whole." }),
+  if_busy: z
+    .literal("queue")
+    .optional()
+    .openapi({ description: "What happens while another answer is being made here: the message waits in line." }),
+};
+
+/** What may become of a turn. */
+export const turnProblems = [
+  "malformed_json",
+  "turn_cancelled",
+  "session_ended",
+  "session_with_agent",
+  "context_too_long",
+  "content_refused",
+  "queue_full",
+  "provider_failed",
+  "provider_unavailable",
+  "provider_timeout",
+] as const satisfies Code[];
+
+export const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+export const body = <T extends z.ZodType>(schema: T) => ({
+  required: true,
+  content: { "application/json": { schema } },
+});
+
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().openapi({ description: "A sentence for a person." }),
+    code: z.string().openapi({ description: "For a program." }),
+    request_id: z.string(),
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+    turn_id: z.string().optional(),
+    attempts: z
+      .array(z.object({ target: z.string(), outcome: z.string(), status: z.int().nullable(), ms: z.int() }).loose())
+      .optional(),
+  })
+  .openapi("Problem");
+
+type ProblemResponse = {
+  description: string;
+  content: { "application/problem+json": { schema: typeof problemSchema } };
+};
+
+/** The responses for what may go wrong on a route, beside what may on every one. */
+export function problems<C extends Code>(
+  ...codes: C[]
+): Record<(typeof statusOfCode)[C | Everywhere], ProblemResponse> {
+  const byStatus = new Map<number, Code[]>();
+  const withBody: Code[] = codes.some((code) => code === "malformed_json")
+    ? ["payload_too_large", "unsupported_media_type"]
+    : [];
+  for (const code of [...everywhere, ...withBody, ...codes]) {
+    byStatus.set(statusOfCode[code], [...(byStatus.get(statusOfCode[code]) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, some]) => [
+      status,
+      { description: some.join(", "), content: { "application/problem+json": { schema: problemSchema } } },
+    ]),
+  ) as Record<(typeof statusOfCode)[C | Everywhere], ProblemResponse>;
+}
+
+type Everywhere = (typeof everywhere)[number];
+const everywhere = ["unauthorized", "forbidden", "validation_failed", "internal_error"] as const satisfies Code[];

