@@ -2,13 +2,13 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
-import { v7 as uuid } from "uuid";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
+import { newId } from "./core/id.ts";
 import { authenticate } from "./http/auth.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
+import { securityHeaders } from "./http/headers.ts";
 import { loopbackOnly } from "./http/hosts.ts";
 import { logRequests } from "./http/log.ts";
 import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
@@ -25,8 +25,8 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   app.onError(problemHandler(services.log));
   app.notFound(unknownRoute);
 
-  app.use(requestId({ generator: () => uuid() }), logRequests(services.log));
-  app.use(secureHeaders({ strictTransportSecurity: false, contentSecurityPolicy: { defaultSrc: ["'none'"] } }));
+  app.use(requestId({ generator: newId }), logRequests(services.log));
+  app.use(securityHeaders);
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);

@@ -1,9 +1,9 @@
 import { and, count, desc, eq, sql } from "drizzle-orm";
-import { v7 as uuid } from "uuid";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
 import type { Conversation } from "../db/tables.ts";
 import { inScope, scopeSlots } from "../db/turn-writes.ts";
 import { notFound } from "./errors.ts";
+import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 
 const insertRow = statement(["id", "userId", "title", "now"], (db, $) =>
@@ -19,7 +19,7 @@ export async function createConversation(
   actor: Actor,
   { title, now }: { title: string | null; now: number },
 ): Promise<Conversation> {
-  return only(db, guard(insertRow, { id: uuid(), userId: actor.userId, title, now }));
+  return only(db, guard(insertRow, { id: newId(), userId: actor.userId, title, now }));
 }
 
 const selectRow = statement([...scopeSlots, "id"], (db, $) => {

@@ -1,8 +1,8 @@
-import { v7 as uuid } from "uuid";
 import { isConflict } from "../db/db.ts";
 import { type BegunTurn, QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
+import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { addLive, type Ended, LEASE_MS, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
 import { runTurn, waitForSlot } from "./run.ts";
@@ -28,10 +28,10 @@ export type Question = {
 export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn> {
   const plan = deps.models.plan(question.model);
   const ids = {
-    conversationId: question.conversationId ?? uuid(),
-    turnId: uuid(),
-    questionId: uuid(),
-    answerId: uuid(),
+    conversationId: question.conversationId ?? newId(),
+    turnId: newId(),
+    questionId: newId(),
+    answerId: newId(),
   };
   const deadline = deps.clock() + ROOM_WAIT_MS;
   for (;;) {

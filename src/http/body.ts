@@ -8,12 +8,16 @@ const DEEPEST = 64;
 
 /** Holds a JSON body to `most` bytes, to a sane depth, and to text that both databases can store. */
 export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
-  const limit = bodyLimit({
-    maxSize: most,
-    onError: () => {
-      throw new AppError("payload_too_large", `The body is larger than ${most} bytes.`);
-    },
-  });
+  const onError = () => {
+    throw new AppError("payload_too_large", `The body is larger than ${most} bytes.`);
+  };
+  const counted = bodyLimit({ maxSize: most, onError });
+  // The servers hold a body to its Content-Length; only one without has to be counted, which costs a stream.
+  const limit: MiddlewareHandler<HttpEnv> = async (c, next) => {
+    if (c.req.header("transfer-encoding") !== undefined) return counted(c, next);
+    if (Number(c.req.header("content-length") ?? 0) > most) onError();
+    return next();
+  };
   return [limit, checkText];
 }
 

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { FailureKind, Usage } from "../core/model.ts";
-import { kindOfError } from "./failures.ts";
+import { httpFailure, kindOfError } from "./failures.ts";
 import type { ProviderEvent } from "./provider.ts";
 import { decodeSse } from "./sse.ts";
-import type { Body } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 // What is read of a chunk, and no more: vendors add fields, and leave out most of these.
 const chunkSchema = z.object({
@@ -30,21 +30,38 @@ type Chunk = z.infer<typeof chunkSchema>;
 /** Reasons for which an answer is whole. Others (vLLM's "abort", say) are no proof of success. */
 const WHOLE = new Set(["stop", "length", "tool_calls", "function_call"]);
 
-/** Reads a streamed chat completion: the text that arrives together as one delta, the last usage, and how it ended. */
-export async function* readCompletion(body: Body): AsyncGenerator<ProviderEvent> {
-  const answer = createReader();
-  try {
-    for await (const events of decodeSse(body.chunks)) {
-      const text = answer.read(events);
-      if (text !== "") yield { type: "delta", text };
-      if (answer.isOver()) break;
+/**
+ * Streamed chat completions at one URL, straight over the transport: the vendors' clients would cost more than the rest
+ * of a turn. Yields the text that arrives together as one delta, the last usage, and how it ended; throws the failure of
+ * the call, with its HTTP status if it had one.
+ */
+export const complete = (transport: Transport, { url, apiKey }: { url: string; apiKey: string | undefined }) => {
+  const headers = {
+    "content-type": "application/json",
+    accept: "text/event-stream",
+    ...(apiKey && { authorization: `Bearer ${apiKey}` }),
+  };
+  return async function* (request: object, signal: AbortSignal): AsyncGenerator<ProviderEvent> {
+    const answer = await transport.send({ url, method: "POST", headers, body: JSON.stringify(request), signal });
+    try {
+      if (answer.status >= 300) throw httpFailure(answer.status, await answer.text());
+      yield* readEvents(answer.chunks);
+    } finally {
+      answer.release();
     }
-    const usage = answer.usage();
-    if (usage) yield { type: "usage", usage };
-    yield answer.ending();
-  } finally {
-    body.release();
+  };
+};
+
+async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ProviderEvent> {
+  const answer = createReader();
+  for await (const events of decodeSse(chunks)) {
+    const text = answer.read(events);
+    if (text !== "") yield { type: "delta", text };
+    if (answer.isOver()) break;
   }
+  const usage = answer.usage();
+  if (usage) yield { type: "usage", usage };
+  yield answer.ending();
 }
 
 function createReader() {

@@ -21,6 +21,19 @@ export function statusOf(error: unknown): number | null {
   return typeof status === "number" ? status : null;
 }
 
+/** What a call that was answered with an error throws; the body is read for its code, and never shown. */
+export function httpFailure(status: number, body: string): Error {
+  return Object.assign(new Error(`the provider answered ${status}`), { status, error: parsed(body) });
+}
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined; // a proxy's page, say: the status has to do
+  }
+}
+
 /** Names what went wrong: by the vendor's code, then the HTTP status, then the connection's error code. */
 export function kindOfError(error: unknown, otherwise: FailureKind): FailureKind {
   const code = vendorCode(error);
@@ -43,7 +56,7 @@ function kindOfStatus(status: number): FailureKind {
   return "bad_request";
 }
 
-// OpenAI's client unwraps `error`, Groq's leaves the whole body there.
+// A body is `{error: {code, type}}`; some servers put the code on top.
 function vendorCode(error: unknown): string | undefined {
   for (const place of [error, field(error, "error"), field(field(error, "error"), "error")]) {
     for (const name of ["code", "type"]) {

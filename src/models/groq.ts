@@ -1,33 +1,17 @@
-import Groq from "groq-sdk";
-import { readCompletion } from "./chat-completions.ts";
+import type { ChatCompletionCreateParamsStreaming } from "groq-sdk/resources/chat/completions";
+import { complete } from "./chat-completions.ts";
 import type { Provider } from "./provider.ts";
 import type { Transport } from "./transport.ts";
 
-/** Without `/openai/v1`, which the client adds. */
+/** Without `/openai/v1`. */
 export const GROQ_BASE_URL = "https://api.groq.com";
 
-/** Groq's chat completions. */
-export function groq({
-  apiKey,
-  baseURL,
-  transport,
-}: {
-  apiKey: string;
-  baseURL: string;
-  transport: Transport;
-}): Provider {
-  const client = new Groq({
-    apiKey,
-    baseURL,
-    maxRetries: 0,
-    timeout: 2 ** 31 - 1, // milliseconds; the dispatch keeps the time
-    logLevel: "off",
-    fetch: transport.fetch,
-  });
-  return async function* ({ model, messages }, signal) {
-    const response = await client.chat.completions
-      .create({ model, messages: [...messages], stream: true }, { signal })
-      .asResponse();
-    yield* readCompletion(transport.open(response));
+/** Groq's chat completions. It sends usage unasked. */
+export function groq(options: { apiKey: string; baseURL: string; transport: Transport }): Provider {
+  const { apiKey, baseURL, transport } = options;
+  const call = complete(transport, { url: `${baseURL}/openai/v1/chat/completions`, apiKey });
+  return ({ model, messages }, signal) => {
+    const request: ChatCompletionCreateParamsStreaming = { model, messages: [...messages], stream: true };
+    return call(request, signal);
   };
 }
