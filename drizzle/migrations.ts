@@ -5,10 +5,10 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
   sqlite: [
   {
     "tag": "0000_init",
-    "when": 1795183629071,
-    "sha256": "67e39c9838101eb04f4624d359a8287cb6f961bc03f2934439465533b786e039",
+    "when": 1795188309056,
+    "sha256": "a2087a557cfd881fb22891f896aa6955aface988668506b76f952779f4e1109b",
     "sql": [
-      "CREATE TABLE `conversations` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`user_id` text NOT NULL,\n\t`agent_id` text,\n\t`title` text,\n\t`is_live` integer DEFAULT false NOT NULL,\n\t`status` text DEFAULT 'active' NOT NULL,\n\t`control` text DEFAULT 'assistant' NOT NULL,\n\t`system_prompt` text,\n\t`metadata` text,\n\t`rev` integer DEFAULT 0 NOT NULL,\n\t`message_count` integer DEFAULT 0 NOT NULL,\n\t`last_message` text,\n\t`open_turns` integer DEFAULT 0 NOT NULL,\n\t`created_at` integer NOT NULL,\n\t`updated_at` integer NOT NULL,\n\t`ended_at` integer,\n\t`previous_id` text\n);",
+      "CREATE TABLE `conversations` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`user_id` text NOT NULL,\n\t`agent_id` text,\n\t`title` text,\n\t`is_live` integer DEFAULT false NOT NULL,\n\t`status` text DEFAULT 'active' NOT NULL,\n\t`control` text DEFAULT 'assistant' NOT NULL,\n\t`system_prompt` text,\n\t`metadata` text,\n\t`rev` integer DEFAULT 0 NOT NULL,\n\t`message_count` integer DEFAULT 0 NOT NULL,\n\t`last_message` text,\n\t`last_seq` integer DEFAULT 0 NOT NULL,\n\t`open_turns` integer DEFAULT 0 NOT NULL,\n\t`created_at` integer NOT NULL,\n\t`updated_at` integer NOT NULL,\n\t`ended_at` integer,\n\t`previous_id` text\n);",
       "CREATE INDEX `conversations_by_user` ON `conversations` (`user_id`,`updated_at`,`id`);",
       "CREATE TABLE `idempotency_keys` (\n\t`user_id` text NOT NULL,\n\t`key` text NOT NULL,\n\t`request_hash` text NOT NULL,\n\t`turn_id` text,\n\t`response` text,\n\t`expires_at` integer NOT NULL,\n\tPRIMARY KEY(`user_id`, `key`)\n);",
       "CREATE INDEX `idempotency_keys_by_expiry` ON `idempotency_keys` (`expires_at`);",
@@ -26,10 +26,10 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
   postgres: [
   {
     "tag": "0000_init",
-    "when": 1795183630298,
-    "sha256": "a3bf556306abb75e1da62939d697423a07ff6eb1a68a5c416843115d0441cd3a",
+    "when": 1795188312772,
+    "sha256": "0613243fb3b702922919af481ee8291ca8769abb2d760e6c2012e38af4e07e13",
     "sql": [
-      "CREATE TABLE \"conversations\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"user_id\" text NOT NULL,\n\t\"agent_id\" text,\n\t\"title\" text,\n\t\"is_live\" boolean DEFAULT false NOT NULL,\n\t\"status\" text DEFAULT 'active' NOT NULL,\n\t\"control\" text DEFAULT 'assistant' NOT NULL,\n\t\"system_prompt\" text,\n\t\"metadata\" json,\n\t\"rev\" integer DEFAULT 0 NOT NULL,\n\t\"message_count\" integer DEFAULT 0 NOT NULL,\n\t\"last_message\" text,\n\t\"open_turns\" integer DEFAULT 0 NOT NULL,\n\t\"created_at\" bigint NOT NULL,\n\t\"updated_at\" bigint NOT NULL,\n\t\"ended_at\" bigint,\n\t\"previous_id\" uuid\n);",
+      "CREATE TABLE \"conversations\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"user_id\" text NOT NULL,\n\t\"agent_id\" text,\n\t\"title\" text,\n\t\"is_live\" boolean DEFAULT false NOT NULL,\n\t\"status\" text DEFAULT 'active' NOT NULL,\n\t\"control\" text DEFAULT 'assistant' NOT NULL,\n\t\"system_prompt\" text,\n\t\"metadata\" json,\n\t\"rev\" integer DEFAULT 0 NOT NULL,\n\t\"message_count\" integer DEFAULT 0 NOT NULL,\n\t\"last_message\" text,\n\t\"last_seq\" integer DEFAULT 0 NOT NULL,\n\t\"open_turns\" integer DEFAULT 0 NOT NULL,\n\t\"created_at\" bigint NOT NULL,\n\t\"updated_at\" bigint NOT NULL,\n\t\"ended_at\" bigint,\n\t\"previous_id\" uuid\n);",
       "CREATE TABLE \"idempotency_keys\" (\n\t\"user_id\" text NOT NULL,\n\t\"key\" text NOT NULL,\n\t\"request_hash\" text NOT NULL,\n\t\"turn_id\" uuid,\n\t\"response\" json,\n\t\"expires_at\" bigint NOT NULL,\n\tCONSTRAINT \"idempotency_keys_user_id_key_pk\" PRIMARY KEY(\"user_id\",\"key\")\n);",
       "CREATE TABLE \"message_extensions\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"message_id\" uuid NOT NULL,\n\t\"type\" text NOT NULL,\n\t\"author_id\" text,\n\t\"data\" json NOT NULL,\n\t\"created_at\" bigint NOT NULL\n);",
       "CREATE TABLE \"messages\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"conversation_id\" uuid NOT NULL,\n\t\"turn_id\" uuid,\n\t\"seq\" integer NOT NULL,\n\t\"rev\" integer NOT NULL,\n\t\"role\" text NOT NULL,\n\t\"sender_id\" text,\n\t\"content\" text NOT NULL,\n\t\"status\" text NOT NULL,\n\t\"model\" text,\n\t\"metadata\" json,\n\t\"created_at\" bigint NOT NULL,\n\t\"edited_at\" bigint,\n\t\"deleted_at\" bigint,\n\t\"superseded_at\" bigint\n);",

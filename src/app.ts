@@ -1,4 +1,5 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
@@ -26,7 +27,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   app.notFound(unknownRoute);
 
   app.use(requestId({ generator: newId }), logRequests(services.log));
-  app.use(securityHeaders);
+  app.use(securityHeaders, leaveWhenDraining(services));
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
@@ -36,6 +37,14 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   const document = openApiDocument(app, services.version);
   app.get("/openapi.json", (c) => c.json(document));
   return app;
+}
+
+/** A connection that is kept would keep a stopping server. */
+function leaveWhenDraining({ phase }: Services): MiddlewareHandler<HttpEnv> {
+  return async (c, next) => {
+    if (phase() === "draining") c.header("Connection", "close");
+    await next();
+  };
 }
 
 function corsFor(origins: string[]) {

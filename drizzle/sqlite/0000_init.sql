@@ -11,6 +11,7 @@ CREATE TABLE `conversations` (
 	`rev` integer DEFAULT 0 NOT NULL,
 	`message_count` integer DEFAULT 0 NOT NULL,
 	`last_message` text,
+	`last_seq` integer DEFAULT 0 NOT NULL,
 	`open_turns` integer DEFAULT 0 NOT NULL,
 	`created_at` integer NOT NULL,
 	`updated_at` integer NOT NULL,

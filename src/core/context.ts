@@ -28,8 +28,8 @@ export function buildPrompt(
   { systemPrompt, window, older }: { systemPrompt: string | null; window: number; older: number },
 ): Prompt {
   let left = promptBudget(window) - (systemPrompt ? messageTokens(systemPrompt) : 0);
-  const kept: Shown[] = [];
-  for (const message of newestFirst) {
+  const kept: ModelMessage[] = [];
+  for (const message of newestFirst.map(asModelMessage)) {
     const cost = messageTokens(message.content);
     if (cost > left) break;
     left -= cost;
@@ -38,7 +38,9 @@ export function buildPrompt(
   if (kept.length === 0) {
     throw new AppError("context_too_long", `The message alone is longer than the model's window of ${window} tokens.`);
   }
-  const messages = alternate(kept.reverse().map(asModelMessage));
+  // Providers demand a user first, so what stands before the first user message is left out.
+  while (kept.length > 1 && kept.at(-1)?.role !== "user") left += messageTokens(kept.pop()?.content ?? "");
+  const messages = alternate(kept.reverse());
   if (systemPrompt) messages.unshift({ role: "system", content: systemPrompt });
   return {
     messages,
@@ -55,13 +57,13 @@ function asModelMessage({ role, senderId, content }: Shown): ModelMessage {
   return { role: "assistant", content: `${senderId ?? "agent"}: ${content}` };
 }
 
-/** Joins neighbours of one role, and drops answers whose question is no longer shown: providers demand a user first. */
+/** Joins neighbours of one role. */
 function alternate(messages: readonly ModelMessage[]): ModelMessage[] {
   const result: ModelMessage[] = [];
   for (const message of messages) {
     const last = result.at(-1);
     if (last?.role === message.role) last.content += `\n\n${message.content}`;
-    else if (last || message.role !== "assistant") result.push({ ...message });
+    else result.push({ ...message });
   }
   return result;
 }

@@ -42,19 +42,33 @@ export type LiveTurn = {
   readonly ended: Promise<Ended>;
 };
 
-/** The turns of this process: all, and the newest of each conversation, behind which the next one lines up. */
-export type Live = { readonly turns: Map<string, LiveTurn>; readonly newest: Map<string, LiveTurn> };
+/** The turns of this process, by their ids, and in line by their conversations. */
+export type Live = { readonly turns: Map<string, LiveTurn>; readonly lines: Map<string, Set<LiveTurn>> };
 
-export const createLive = (): Live => ({ turns: new Map(), newest: new Map() });
+export const createLive = (): Live => ({ turns: new Map(), lines: new Map() });
 
 export function addLive(live: Live, turn: LiveTurn): void {
   live.turns.set(turn.turnId, turn);
-  live.newest.set(turn.conversationId, turn);
+  const line = live.lines.get(turn.conversationId) ?? new Set();
+  live.lines.set(turn.conversationId, line.add(turn));
 }
 
-export function removeLive(live: Live, turn: Pick<LiveTurn, "turnId" | "conversationId">): void {
-  live.turns.delete(turn.turnId);
-  if (live.newest.get(turn.conversationId)?.turnId === turn.turnId) live.newest.delete(turn.conversationId);
+export function removeLive(live: Live, turnId: string): void {
+  const turn = live.turns.get(turnId);
+  if (!turn) return;
+  live.turns.delete(turnId);
+  const line = live.lines.get(turn.conversationId);
+  line?.delete(turn);
+  if (line?.size === 0) live.lines.delete(turn.conversationId);
+}
+
+/** The turn of this process that is right ahead in line. Order is that of storage, whoever heard of it first. */
+export function turnAhead(live: Live, { conversationId, seq }: Pick<LiveTurn, "conversationId" | "seq">) {
+  let ahead: LiveTurn | undefined;
+  for (const turn of live.lines.get(conversationId) ?? []) {
+    if (turn.seq < seq && turn.seq > (ahead?.seq ?? 0)) ahead = turn;
+  }
+  return ahead;
 }
 
 /** Stops the providers of those turns that run here. */

@@ -64,7 +64,8 @@ export async function sweepTurns(deps: TurnDeps): Promise<void> {
     try {
       await (lost.turn.status === "queued" ? adopt(deps, lost) : close(deps, lost));
     } catch (error) {
-      if (!isConflict(error)) throw error; // another instance was faster
+      if (isConflict(error)) continue; // another instance was faster
+      deps.log.error({ err: error, turn_id: lost.turn.id }, "a lost turn could not be closed");
     }
   }
 }

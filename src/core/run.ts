@@ -1,11 +1,11 @@
 import { and, eq, sql } from "drizzle-orm";
 import { guard, isConflict, statement } from "../db/db.ts";
 import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
-import { type Ended, endedFrom, LEASE_MS, type LiveTurn, type TurnDeps } from "./live.ts";
+import { type Ended, endedFrom, LEASE_MS, type LiveTurn, type TurnDeps, turnAhead } from "./live.ts";
 import { readContext } from "./messages.ts";
 import type { DispatchEvent, TurnError } from "./model.ts";
 import { previewOf } from "./text.ts";
-import { sleep } from "./time.ts";
+import { aborted, sleep } from "./time.ts";
 
 /** A turn, as far as it need not be live to be run. */
 type Stored = Omit<LiveTurn, "stop" | "ended">;
@@ -37,23 +37,28 @@ const claimSlot = statement(["turnId", "conversationId", "seq", "leaseMs"], (db,
  * Resolves with null once the turn holds its conversation's slot, in the order of storage also across instances; or with
  * its end, where it was ended while it waited. After `signal` it waits no longer, and the turn stays in line.
  */
-export async function waitForSlot(
-  deps: TurnDeps,
-  turn: Stored,
-  { before, signal }: { before: Promise<Ended> | undefined; signal: AbortSignal },
-): Promise<Ended | null> {
-  await Promise.allSettled([before]);
+export async function waitForSlot(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<Ended | null> {
+  const stopped = aborted(signal);
   for (;;) {
-    try {
-      await deps.db.batch([guard(claimSlot, { ...turn, leaseMs: LEASE_MS })]);
-      return null;
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-    }
+    const ahead = turnAhead(deps.live, turn);
+    if (ahead) await Promise.race([Promise.allSettled([ahead.ended]), stopped]);
+    if (!signal.aborted && (await takeSlot(deps, turn))) return null;
     const { row, ended } = await readEnd(deps, turn);
-    if (row.status !== "queued") return ended;
+    // In progress without us: somebody took it over while this process slept. Its end is waited for.
+    const isOpen = row.status === "queued" || row.status === "in_progress";
+    if (!isOpen) return ended;
     if (signal.aborted) return { ...ended, error: leftInLine };
-    await sleep(SLOT_POLL_MS, signal);
+    if (!turnAhead(deps.live, turn)) await sleep(SLOT_POLL_MS, signal);
+  }
+}
+
+async function takeSlot(deps: TurnDeps, turn: Stored): Promise<boolean> {
+  try {
+    await deps.db.batch([guard(claimSlot, { ...turn, leaseMs: LEASE_MS })]);
+    return true;
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    return false;
   }
 }
 

@@ -40,17 +40,15 @@ export function textCleaner(): { push(text: string): string; end(): string } {
   let held = "";
   return {
     push(text) {
-      const whole = held + text;
+      const whole = held + (text.includes("\0") ? text.replaceAll("\0", "") : text);
       const last = whole.length - 1;
       held = isHighSurrogate(whole.charCodeAt(last)) ? whole.slice(last) : "";
-      return clean(held === "" ? whole : whole.slice(0, last));
+      return (held === "" ? whole : whole.slice(0, last)).toWellFormed();
     },
     end() {
-      const rest = clean(held);
+      const rest = held.toWellFormed();
       held = "";
       return rest;
     },
   };
 }
-
-const clean = (text: string) => (text.includes("\0") ? text.replaceAll("\0", "") : text).toWellFormed();

@@ -81,14 +81,12 @@ export function startTurn(
 ): LiveTurn {
   const { live, log } = deps;
   const stop = new AbortController();
-  const before = live.newest.get(turn.conversationId)?.ended;
   const ended = (async () => {
     try {
-      const elsewhere =
-        turn.status === "queued" ? await waitForSlot(deps, turn, { before, signal: stop.signal }) : null;
+      const elsewhere = turn.status === "queued" ? await waitForSlot(deps, turn, stop.signal) : null;
       return elsewhere ?? (await runTurn(deps, turn, stop.signal));
     } finally {
-      removeLive(live, turn);
+      removeLive(live, turn.turnId);
     }
   })();
   ended.catch((error) => log.error({ err: error, turn_id: turn.turnId }, "a turn could not be stored"));

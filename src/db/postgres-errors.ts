@@ -1,6 +1,11 @@
+export const UNIQUE_VIOLATION = "23505";
+
 /** The SQLSTATE of an error, also of one that Drizzle has wrapped. */
 export function codeOf(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;
   return "cause" in error ? codeOf(error.cause) : undefined;
 }
+
+/** Whether the connection of a failed statement is lost: closed, reset, or ended by the server (57P01 to 57P05). */
+export const isGone = (error: unknown): boolean => /^(CONNECTION_|ECONN|EPIPE|57P0)/.test(codeOf(error) ?? "");

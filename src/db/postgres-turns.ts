@@ -1,6 +1,6 @@
 import type postgres from "postgres";
 import { Conflict } from "./db.ts";
-import { codeOf } from "./postgres-errors.ts";
+import { codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { type BeginTurn, begun, type FinishTurn, QUEUE_LIMIT, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
@@ -26,7 +26,7 @@ const beginExisting = `
   with taken as (
     update conversations set
       rev = rev + 2, open_turns = open_turns + 1, message_count = message_count + 1,
-      title = coalesce(title, $7), last_message = $8, updated_at = $9::bigint
+      title = coalesce(title, $7), last_message = $8, last_seq = rev + 1, updated_at = $9::bigint
     where id = $1::uuid
       and (user_id = $12 or $13 = 'all' or ($13 = 'live' and is_live)) and ($14::text is null or user_id = $14)
       and status <> 'ended' and control = 'assistant' and open_turns <= ${QUEUE_LIMIT}
@@ -35,8 +35,9 @@ const beginExisting = `
 
 const beginNew = `
   with taken as (
-    insert into conversations (id, user_id, title, last_message, rev, open_turns, message_count, created_at, updated_at)
-    values ($1::uuid, $12, $7, $8, 2, 1, 1, $9::bigint, $9::bigint)
+    insert into conversations
+      (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at)
+    values ($1::uuid, $12, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint)
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -44,10 +45,8 @@ const finishTurn = `
   with closed as (
     update conversations c set
       rev = rev + 1, open_turns = open_turns - 1, message_count = message_count + $4::int,
-      last_message = case when $4::int = 1 and (rev = $5::int or not exists (
-        select 1 from messages m where m.conversation_id = c.id and m.seq > $5::int and m.content <> ''
-          and m.deleted_at is null and m.superseded_at is null
-      )) then $6 else last_message end,
+      last_message = case when $4::int = 1 and $5::int > last_seq then $6 else last_message end,
+      last_seq = case when $4::int = 1 then greatest(last_seq, $5::int) else last_seq end,
       updated_at = case when $4::int = 1 then $7::bigint else updated_at end
     where id = $1::uuid
     returning id, rev, open_turns
@@ -76,20 +75,23 @@ export function postgresTurnWrites(client: postgres.Sql): TurnWrites {
   return {
     async begin(input, create) {
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner];
-      const [row] = await run(create ? beginNew : beginExisting, [...beginValues(input), ...scope]);
+      const values = [...beginValues(input), ...scope];
+      const [row] = await run(create ? beginNew : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
       if (!row) throw Conflict();
       return begun(row as unknown as Parameters<typeof begun>[0]);
     },
     async finish(input) {
-      const rows = await run(finishTurn, finishValues(input)).catch((error) => {
-        throw codeOf(error) === NOT_MINE ? Conflict() : error;
-      });
-      const [row] = rows;
+      const [row] = await run(finishTurn, finishValues(input)).catch(conflictOn(NOT_MINE));
       if (!row) throw Conflict();
-      return row as unknown as { rev: number; openTurns: number };
+      const { rev, openTurns } = row as unknown as { rev: number; openTurns: number };
+      return { rev, openTurns };
     },
   };
 }
+
+const conflictOn = (code: string) => (error: unknown) => {
+  throw codeOf(error) === code ? Conflict() : error;
+};
 
 const beginValues = (input: BeginTurn) => [
   input.conversationId,

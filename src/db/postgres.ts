@@ -2,7 +2,7 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { clocks, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
-import { codeOf } from "./postgres-errors.ts";
+import { codeOf, isGone, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
 
@@ -14,19 +14,26 @@ type Prepared = { execute(values: Step<unknown>["values"]): Promise<unknown[]> }
 type Runner = Pick<postgres.Sql, "unsafe">;
 
 const CONNECT_TIMEOUT_S = 10;
+const CLOSE_TIMEOUT_S = 5;
+const RECONNECT_S = 0.25;
 const MISSING_DATABASE = "3D000";
 const DUPLICATE_DATABASE = "42P04";
-const UNIQUE_VIOLATION = "23505";
 
 /** Connects lazily. A database that does not exist yet is made, where the role may. */
 export async function openClient(url: string, connections = 10): Promise<postgres.Sql> {
-  const options = { max: connections, onnotice: () => {}, connect_timeout: CONNECT_TIMEOUT_S };
+  const options = {
+    max: connections,
+    onnotice: () => {},
+    connect_timeout: CONNECT_TIMEOUT_S,
+    backoff: () => RECONNECT_S, // the driver's own grows to 20 s, and faster the more connections were lost at once
+  };
   const client = postgres(url, options);
   try {
-    await client`select 1`;
+    // The driver goes on trying for ever where somebody listens who is no Postgres.
+    await within(CONNECT_TIMEOUT_S * 1000, client`select 1`);
   } catch (error) {
     if (codeOf(error) !== MISSING_DATABASE) {
-      await client.end();
+      await client.end({ timeout: 0 });
       throw error;
     }
     await createDatabase(url, client.options.database);
@@ -50,6 +57,7 @@ async function createDatabase(url: string, name: string) {
 export function postgresDb(client: postgres.Sql): Db {
   // Drizzle binds a prepared statement to one client; this one hands each call to the transaction that is issuing it.
   let issuing: Runner = client;
+  let closed = false;
   const unsafe: Runner["unsafe"] = (...args) => issuing.unsafe(...args);
   const router = { options: client.options, unsafe } as unknown as postgres.Sql;
 
@@ -67,10 +75,18 @@ export function postgresDb(client: postgres.Sql): Db {
   }
 
   async function batch(steps: readonly Step<unknown>[]): Promise<unknown> {
+    if (closed) throw new Error("the database is closed"); // the driver would wait for ever
     const done = client.begin(async (transaction) => {
-      const rows = await Promise.all(steps.map((step) => issue(transaction, step))); // pipelined
-      if (steps.some((step, i) => step.guard && rows[i]?.length === 0)) throw Conflict();
-      return rows;
+      const settled = await Promise.allSettled(steps.map((step) => issue(transaction, step))); // pipelined
+      // `begin` rejects when the connection closes. Were this to reject first, the driver would write its ROLLBACK to a
+      // socket that is gone, outside of any promise, and end the process (porsager/postgres#1208).
+      if (settled.some((result) => result.status === "rejected" && isGone(result.reason))) await never;
+      return settled.map((result, i) => {
+        // In order: what fails behind a guard without a row has failed because of it.
+        if (result.status === "rejected") throw result.reason;
+        if (steps[i]?.guard && result.value.length === 0) throw Conflict();
+        return result.value;
+      });
     });
     return done.catch((error) => {
       throw codeOf(error) === UNIQUE_VIOLATION ? Conflict() : error;
@@ -83,9 +99,14 @@ export function postgresDb(client: postgres.Sql): Db {
     batch: batch as never,
     turnWrites: postgresTurnWrites(client),
     ping: (ms: number) => within(ms, client`select 1`),
-    close: () => client.end({ timeout: 5 }),
+    close: () => {
+      closed = true;
+      return client.end({ timeout: CLOSE_TIMEOUT_S });
+    },
   };
 }
+
+const never = new Promise<never>(() => {});
 
 async function within(ms: number, query: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

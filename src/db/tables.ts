@@ -34,8 +34,10 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       metadata: json<Metadata>(),
       rev: count().notNull().default(0),
       messageCount: count().notNull().default(0),
+      // Both stand on the row that every change locks, so they are never read stale: the beginning of the newest listed
+      // message with its seq, and the turns that are queued or in progress.
       lastMessage: text(),
-      // Turns queued or in progress. It stands on the row that every change locks, so it is never read stale.
+      lastSeq: count().notNull().default(0),
       openTurns: count().notNull().default(0),
       createdAt: time().notNull(),
       updatedAt: time().notNull(),

@@ -1,4 +1,4 @@
-import { and, eq, gt, isNull, ne, type SQL, sql } from "drizzle-orm";
+import { and, eq, ne, type SQL, sql } from "drizzle-orm";
 import { type Db, guard, type Source, statement, step } from "./db.ts";
 import type { Attempt, ContextReport, TurnError, Usage } from "./tables.ts";
 
@@ -84,6 +84,7 @@ const takeRevs = statement([...scopeSlots, "conversationId", "title", "preview",
       openTurns: sql`${t.openTurns} + 1`,
       messageCount: sql`${t.messageCount} + 1`,
       lastMessage: $.preview,
+      lastSeq: sql`${t.rev} + 1`,
       title: sql`coalesce(${t.title}, ${$.title})`,
       updatedAt: $.now,
     })
@@ -108,6 +109,7 @@ const createWithRevs = statement(["userId", "conversationId", "title", "preview"
       userId: $.userId,
       title: $.title,
       lastMessage: $.preview,
+      lastSeq: 1,
       rev: 2,
       openTurns: 1,
       messageCount: 1,
@@ -169,23 +171,17 @@ const insertTurn = statement(
 
 export const closeOnConversation = statement(["conversationId", "listed", "seq", "preview", "now"], (db, $) => {
   const t = db.tables.conversations;
-  const m = db.tables.messages;
   const listed = sql`cast(${$.listed} as integer)`;
   // A question that was queued behind this answer comes after it, whichever is stored first.
-  const newest = sql`(${t.rev} = ${$.seq} or not exists (select 1 from ${m} where ${and(
-    eq(m.conversationId, t.id),
-    gt(m.seq, $.seq),
-    ne(m.content, ""),
-    isNull(m.deletedAt),
-    isNull(m.supersededAt),
-  )}))`;
+  const isNewest = sql`${listed} = 1 and cast(${$.seq} as integer) > ${t.lastSeq}`;
   return db
     .update(t)
     .set({
       rev: sql`${t.rev} + 1`,
       openTurns: sql`${t.openTurns} - 1`,
       messageCount: sql`${t.messageCount} + ${listed}`,
-      lastMessage: sql`case when ${listed} = 1 and ${newest} then ${$.preview} else ${t.lastMessage} end`,
+      lastMessage: sql`case when ${isNewest} then ${$.preview} else ${t.lastMessage} end`,
+      lastSeq: sql`case when ${isNewest} then cast(${$.seq} as integer) else ${t.lastSeq} end`,
       updatedAt: sql`case when ${listed} = 1 then ${$.now} else ${t.updatedAt} end`,
     })
     .where(eq(t.id, $.conversationId))

@@ -39,7 +39,7 @@ export const complete = (transport: Transport, { url, apiKey }: { url: string; a
   const headers = {
     "content-type": "application/json",
     accept: "text/event-stream",
-    ...(apiKey && { authorization: `Bearer ${apiKey}` }),
+    ...bearer(apiKey),
   };
   return async function* (request: object, signal: AbortSignal): AsyncGenerator<ProviderEvent> {
     const answer = await transport.send({ url, method: "POST", headers, body: JSON.stringify(request), signal });
@@ -51,6 +51,10 @@ export const complete = (transport: Transport, { url, apiKey }: { url: string; a
     }
   };
 };
+
+/** A server of one's own needs no key. */
+export const bearer = (apiKey: string | undefined): Record<string, string> =>
+  apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
 
 async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ProviderEvent> {
   const answer = createReader();

@@ -13,8 +13,8 @@ export function createDispatch(registry: Registry, timeouts: Timeouts): Models["
   return async function* (plan, prompt, signal) {
     const [name = plan.model] = plan.targets;
     const none = { target: null, usage: null, attempts: [], context: null };
-    const target = await registry.target(name);
-    if (!target) return yield { type: "failed", error: tell(name, "connect"), ...none };
+    const target = await registry.target(name, signal);
+    if (!target) return yield { type: "failed", error: tell(name, signal.aborted ? "cancelled" : "connect"), ...none };
     let fitted: Prompt;
     try {
       fitted = prompt(target.window);

@@ -1,9 +1,12 @@
-import OpenAI from "openai";
-import { complete } from "./chat-completions.ts";
+import type OpenAI from "openai";
+import { z } from "zod";
+import { bearer, complete } from "./chat-completions.ts";
 import type { Provider } from "./provider.ts";
-import { fetchOver, type Transport } from "./transport.ts";
+import type { Transport } from "./transport.ts";
 
 export const OPENAI_BASE_URL = "https://api.openai.com/v1";
+
+const modelList = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 export type OpenAIOptions = { apiKey: string | undefined; baseURL: string; transport: Transport };
 
@@ -20,20 +23,15 @@ export function openai({ apiKey, baseURL, transport }: OpenAIOptions) {
     return call(request, signal);
   };
 
-  /** Model ids in the server's order. Throws where it cannot be asked. `ms` bounds the wait. */
-  const listModels = async (ms: number): Promise<string[]> => {
-    const client = new OpenAI({
-      apiKey: apiKey ?? "none", // the client insists on one; servers without keys ignore it
-      adminAPIKey: null,
-      organization: null,
-      project: null,
-      baseURL,
-      maxRetries: 0,
-      logLevel: "off",
-      fetch: fetchOver(transport),
-    });
-    const page = await client.models.list({ signal: AbortSignal.timeout(ms) });
-    return page.data.map((model) => model.id);
+  /** Model ids in the server's order. Throws where it cannot be asked, and when `signal` aborts. */
+  const listModels = async (signal: AbortSignal): Promise<string[]> => {
+    const headers = { accept: "application/json", ...bearer(apiKey) };
+    const answer = await transport.send({ url: `${baseURL}/models`, method: "GET", headers, body: null, signal });
+    try {
+      return modelList.parse(JSON.parse(await answer.text())).data.map((model) => model.id);
+    } finally {
+      answer.release();
+    }
   };
 
   return { provider, listModels };

@@ -20,7 +20,7 @@ export type Registry = {
   /** Throws a 422 that names the usable models. */
   plan(model: string | undefined): Plan;
   /** undefined where it stands for a server's first model and the server cannot be asked. */
-  target(name: string): Promise<Target | undefined>;
+  target(name: string, signal?: AbortSignal): Promise<Target | undefined>;
   aliases(): { alias: string; targets: readonly string[] }[];
 };
 
@@ -49,8 +49,9 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
   const aliases = new Map([...defaultAliases(config), ...config.aliases]);
 
   let firstListed: string | undefined;
-  async function askFirstListed(): Promise<string | undefined> {
-    const [first] = (await compatible?.listModels(LIST_MS).catch(() => [])) ?? [];
+  async function askFirstListed(signal?: AbortSignal): Promise<string | undefined> {
+    const bounded = AbortSignal.any([AbortSignal.timeout(LIST_MS), ...(signal ? [signal] : [])]);
+    const [first] = (await compatible?.listModels(bounded).catch(() => [])) ?? [];
     firstListed = first && `openai/${first}`;
     return firstListed;
   }
@@ -68,8 +69,8 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
       if (targets.length === 0) throw unknownModel(aliases, providers, usableTargets);
       return { model, targets, window: Math.max(...targets.map(windowOf)) };
     },
-    async target(asked) {
-      const name = asked === FIRST_LISTED ? (firstListed ?? (await askFirstListed())) : asked;
+    async target(asked, signal) {
+      const name = asked === FIRST_LISTED ? (firstListed ?? (await askFirstListed(signal))) : asked;
       const provider = name && providers.get(providerOf(name));
       if (!name || !provider) return undefined;
       return { name, provider, model: name.slice(name.indexOf("/") + 1), window: windowOf(name) };

@@ -13,21 +13,29 @@ export async function* decodeSse(chunks: AsyncIterable<Uint8Array>): AsyncGenera
 
 function lineParser(): (text: string) => string[] {
   let rest = "";
+  let afterCr = false; // the last chunk ended in a CR: an LF at the start of the next belongs to it
   let data: string[] = [];
+  let events: string[] = [];
+
+  function take(line: string): void {
+    const value = dataIn(line);
+    if (value !== undefined) data.push(value);
+    if (line !== "" || data.length === 0) return;
+    events.push(data.join("\n"));
+    data = [];
+  }
+
   return (text) => {
-    const events: string[] = [];
-    rest += text;
-    let start = 0;
-    for (let end = lineEnd(rest, 0); end !== -1; end = lineEnd(rest, start)) {
-      const line = rest.slice(start, end);
-      start = rest.startsWith("\r\n", end) ? end + 2 : end + 1;
-      const value = dataIn(line);
-      if (value !== undefined) data.push(value);
-      if (line !== "" || data.length === 0) continue;
-      events.push(data.join("\n"));
-      data = [];
+    if (text === "") return [];
+    events = [];
+    let start = afterCr && text.startsWith("\n") ? 1 : 0;
+    for (let end = lineEnd(text, start); end !== -1; end = lineEnd(text, start)) {
+      take(rest + text.slice(start, end));
+      rest = "";
+      start = text.startsWith("\r\n", end) ? end + 2 : end + 1;
     }
-    rest = rest.slice(start);
+    rest += text.slice(start);
+    afterCr = text.endsWith("\r");
     return events;
   };
 }
@@ -37,10 +45,9 @@ function dataIn(line: string): string | undefined {
   return line === "data" ? "" : undefined;
 }
 
-/** The next line end at or after `from`; -1 where there is none yet: a CR at the very end may be half of a CRLF. */
+/** The next line end at or after `from`; -1 where there is none. */
 function lineEnd(text: string, from: number): number {
   const lf = text.indexOf("\n", from);
   const cr = text.indexOf("\r", from);
-  if (cr === -1 || (lf !== -1 && lf < cr)) return lf;
-  return cr === text.length - 1 ? -1 : cr;
+  return cr === -1 || (lf !== -1 && lf < cr) ? lf : cr;
 }

@@ -35,7 +35,7 @@ export const createTransport = (): Transport => (process.versions["bun"] ? bunTr
 function bunTransport(): Transport {
   return {
     async send({ url, ...init }) {
-      const response = await fetch(url, { ...init, decompress: false });
+      const response = await fetch(url, { ...init, decompress: false, redirect: "manual" });
       const reader = response.body?.getReader();
       const next = async (): Promise<IteratorResult<Uint8Array, undefined>> => {
         const read = await reader?.read();
@@ -101,23 +101,3 @@ function answerOf({ status, header, next, destroy }: Raw): Answer {
 async function readAway(next: Raw["next"]): Promise<void> {
   while (!(await next()).done);
 }
-
-/** The same way out for a vendor's client: for its short answers, whole. */
-export const fetchOver =
-  (transport: Transport) =>
-  async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
-    const answer = await transport.send({
-      url: input instanceof Request ? input.url : String(input),
-      method: init.method === "POST" ? "POST" : "GET",
-      headers: Object.fromEntries(new Headers(init.headers)),
-      body: typeof init.body === "string" ? init.body : null,
-      signal: init.signal ?? new AbortController().signal,
-    });
-    const type = answer.header("content-type");
-    const response = new Response(await answer.text(), {
-      status: answer.status,
-      headers: type ? { "content-type": type } : {},
-    });
-    answer.release();
-    return response;
-  };
