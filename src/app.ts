@@ -14,6 +14,9 @@ import { loopbackOnly } from "./http/hosts.ts";
 import { logRequests } from "./http/log.ts";
 import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
 import { chats } from "./routes/chats.ts";
+import { coaching } from "./routes/coaching.ts";
+import { conversations } from "./routes/conversations.ts";
+import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
 import type { Services } from "./services.ts";
@@ -33,9 +36,15 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
   app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
 
-  for (const surface of [service, chats, send]) app.route("/", surface(services));
-  const document = openApiDocument(app, services.version);
-  app.get("/openapi.json", (c) => c.json(document));
+  const surfaces = [chats, conversations, send, coaching];
+  for (const surface of surfaces) app.route("/", surface(services));
+  let built: ReturnType<typeof openApiDocument> | undefined;
+  const document = () => {
+    built ??= openApiDocument(app, services.version);
+    return built;
+  };
+  app.route("/", service(services, document));
+  app.route("/", docs(document));
   return app;
 }
 
@@ -84,5 +93,13 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
     },
     servers: [{ url: "/" }],
     security: [{ Bearer: [] }],
+    tags: [
+      { name: "Chats", description: "An AI chat backend: many chats a user." },
+      { name: "Conversations", description: "A conversation API whose answers can come several at a time." },
+      { name: "Send", description: "A chat microservice: one route to send, two to look back." },
+      { name: "Coaching", description: "A coaching API: a message in, a response out." },
+      { name: "Service", description: "How the service is, and what it can do." },
+      { name: "Documentation", description: "These pages." },
+    ],
   });
 }

@@ -17,7 +17,7 @@ async function main(): Promise<void> {
   const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
   if (!server) return parley.stop();
   parley.ready();
-  greet(log, config, { port: server.port, aliases: parley.aliases });
+  greet(log, config, { port: server.port, models: parley.models });
   stopOnSignal(log, () => parley.stop(server.close()));
 }
 
@@ -52,11 +52,12 @@ function listenOnNode(fetch: Fetch, { PORT, HOST }: Config): Promise<Listening> 
   });
 }
 
-function greet(log: Logger, config: Config, { port, aliases }: Pick<Parley, "aliases"> & { port: number }): void {
-  const models = Object.fromEntries(aliases.map(({ alias, targets }) => [alias, targets.join(", ")]));
-  log.info({ url: `http://${config.HOST}:${port}`, version, models }, "Parley is listening");
+function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {
+  const targetsOf = ({ targets }: (typeof models.aliases)[number]) => targets.map(({ target }) => target).join(", ");
+  const aliases = Object.fromEntries(models.aliases.map((one) => [one.alias, targetsOf(one)]));
+  log.info({ url: `http://${config.HOST}:${port}`, version, models: aliases }, "Parley is listening");
   if (config.open) log.warn("open: whoever reaches this service may do everything; set JWT_SECRET to close it");
-  if (Object.values(models).every((targets) => targets === "echo/echo")) {
+  if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
     log.warn(
       "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL or GROQ_API_KEY",
     );

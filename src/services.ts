@@ -2,6 +2,12 @@ import type { TurnDeps } from "./core/live.ts";
 import type { Db } from "./db/db.ts";
 import type { Logger } from "./http/log.ts";
 
+export type ModelList = {
+  default: string;
+  aliases: { alias: string; usable: boolean; targets: { target: string; usable: boolean }[] }[];
+  providers: string[];
+};
+
 /** What the routes are given. */
 export type Services = {
   readonly db: Db;
@@ -9,6 +15,8 @@ export type Services = {
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   readonly log: Logger;
+  /** Which models there are, and which are usable with the keys at hand. */
+  readonly models: () => ModelList;
   readonly version: string;
   readonly phase: () => "starting" | "ready" | "draining";
 };

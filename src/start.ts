@@ -9,11 +9,11 @@ import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
-import type { Services } from "./services.ts";
+import type { ModelList, Services } from "./services.ts";
 
 export type Parley = {
   app: ReturnType<typeof createApp>;
-  aliases: { alias: string; targets: readonly string[] }[];
+  models: ModelList;
   /** From now on `/health/ready` says so. */
   ready(): void;
   /** Turns away new work, waits for running turns, then closes everything. `closed` resolves when no request is left. */
@@ -36,11 +36,11 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts) };
   const turns: TurnDeps = { db, models, live: createLive(), clock, systemPrompt: config.SYSTEM_PROMPT ?? null, log };
   let phase: ReturnType<Services["phase"]> = "starting";
-  const app = createApp({ db, turns, clock, log, version, phase: () => phase }, config);
+  const app = createApp({ db, turns, clock, log, models: registry.list, version, phase: () => phase }, config);
   const stopRecovery = await startRecovery(turns);
   return {
     app,
-    aliases: registry.aliases(),
+    models: registry.list(),
     ready() {
       phase = "ready";
     },

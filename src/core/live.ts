@@ -1,5 +1,6 @@
 import type { Db } from "../db/db.ts";
 import type { Attempt, Turn } from "../db/tables.ts";
+import type { Alternative } from "../db/turn-writes.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
 
 /** What a turn needs of the rest. */
@@ -24,6 +25,8 @@ export type Ended = {
   target: string | null;
   error: TurnError | null;
   attempts: Attempt[];
+  /** The other whole answers, where several were wanted. */
+  alternatives: Alternative[];
   completedAt: number;
 };
 
@@ -36,6 +39,8 @@ export type LiveTurn = {
   readonly seq: number;
   readonly plan: Plan;
   readonly systemPrompt: string | null;
+  /** Answers wanted; the first whole one is the answer, the others are kept as superseded. */
+  readonly wanted: number;
   /** Aborting it closes the provider's connection. */
   readonly stop: AbortController;
   /** Rejects only where the database does. */
@@ -85,6 +90,7 @@ export function endedFrom(turn: Turn, content: string | null): Ended {
     target: turn.target,
     error: turn.error as TurnError | null,
     attempts: turn.attempts ?? [],
+    alternatives: [],
     completedAt: turn.completedAt ?? turn.createdAt,
   };
 }

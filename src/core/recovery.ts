@@ -84,7 +84,17 @@ async function adopt(deps: TurnDeps, { turn, seq, systemPrompt }: Lost): Promise
   if (deps.live.turns.has(turnId)) return;
   const plan = planAgain(deps, turn.model);
   await deps.db.batch([guard(takeLease, { turnId, leaseMs: LEASE_MS })]);
-  startTurn(deps, { turnId, conversationId, questionId, answerId, seq, systemPrompt, plan, status: "queued" });
+  startTurn(deps, {
+    turnId,
+    conversationId,
+    questionId,
+    answerId,
+    seq,
+    systemPrompt,
+    plan,
+    wanted: 1,
+    status: "queued",
+  });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */
@@ -123,6 +133,7 @@ async function close({ db, clock }: TurnDeps, { turn, seq, content }: Lost): Pro
     guard(closeOnConversation, {
       conversationId,
       listed: content === "" ? 0 : 1,
+      alternatives: 0,
       seq,
       preview: previewOf(content),
       now,

@@ -1,9 +1,11 @@
 import { and, eq, sql } from "drizzle-orm";
 import { guard, isConflict, statement } from "../db/db.ts";
+import type { Alternative } from "../db/turn-writes.ts";
 import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
+import { newId } from "./id.ts";
 import { type Ended, endedFrom, LEASE_MS, type LiveTurn, type TurnDeps, turnAhead } from "./live.ts";
 import { readContext } from "./messages.ts";
-import type { DispatchEvent, TurnError } from "./model.ts";
+import type { DispatchEvent, TurnError, Usage } from "./model.ts";
 import { previewOf } from "./text.ts";
 import { aborted, sleep } from "./time.ts";
 
@@ -69,14 +71,15 @@ const leftInLine: TurnError = {
 
 /** Answers a turn that is in progress and stores how it ended. Aborting `signal` stops the provider; the text is kept. */
 export async function runTurn(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<Ended> {
-  const { content, last } = await answer(deps, turn, signal);
-  const status = last.type === "end" ? "completed" : content === "" ? "failed" : "incomplete";
+  const answers = await answer(deps, turn, signal);
+  const { content, last } = answers.find((one) => one.last.type === "end") ?? answers[0];
   const ended: Ended = {
-    status,
+    status: last.type === "end" ? "completed" : content === "" ? "failed" : "incomplete",
     content,
     target: last.target,
     error: last.type === "failed" ? last.error : null,
-    attempts: last.attempts,
+    attempts: answers.flatMap((one) => one.last.attempts),
+    alternatives: answers.filter((one) => one.last !== last).flatMap(asAlternative),
     completedAt: deps.clock(),
   };
   try {
@@ -85,7 +88,7 @@ export async function runTurn(deps: TurnDeps, turn: Stored, signal: AbortSignal)
       ...ended,
       preview: content === "" ? null : previewOf(content),
       finishReason: last.type === "end" ? last.finishReason : null,
-      usage: last.usage,
+      usage: sumUsage(answers.map((one) => one.last.usage)),
       context: last.context,
       now: ended.completedAt,
     });
@@ -96,7 +99,26 @@ export async function runTurn(deps: TurnDeps, turn: Stored, signal: AbortSignal)
   return ended;
 }
 
-async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<{ content: string; last: Last }> {
+type Answered = { content: string; last: Last };
+
+function asAlternative({ content, last }: Answered): Alternative[] {
+  return last.type === "end" && last.target ? [{ id: newId(), content, target: last.target }] : [];
+}
+
+function sumUsage(all: readonly (Usage | null)[]): Usage | null {
+  const [first, ...rest] = all.filter((usage) => usage !== null);
+  if (!first) return null;
+  return rest.reduce(
+    (sum, usage) => ({
+      input_tokens: sum.input_tokens + usage.input_tokens,
+      output_tokens: sum.output_tokens + usage.output_tokens,
+      estimated: sum.estimated || usage.estimated,
+    }),
+    first,
+  );
+}
+
+async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<[Answered, ...Answered[]]> {
   const history = await readContext(deps.db, {
     conversationId: turn.conversationId,
     before: turn.seq,
@@ -108,8 +130,14 @@ async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promis
       window,
       older: history.older,
     });
+  const once = () => listen(deps.models.dispatch(turn.plan, prompt, signal));
+  const more = Array.from({ length: turn.wanted - 1 }, once);
+  return Promise.all([once(), ...more]);
+}
+
+async function listen(events: AsyncIterable<DispatchEvent>): Promise<Answered> {
   let content = "";
-  for await (const event of deps.models.dispatch(turn.plan, prompt, signal)) {
+  for await (const event of events) {
     if (event.type === "delta") content += event.text;
     else if (event.type !== "status") return { content, last: event };
   }

@@ -1,10 +1,10 @@
 import { isConflict } from "../db/db.ts";
-import { type BegunTurn, QUEUE_LIMIT } from "../db/turn-writes.ts";
+import { type Alternative, type BegunTurn, QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
-import { addLive, type Ended, LEASE_MS, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
+import { addLive, LEASE_MS, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
 import { runTurn, waitForSlot } from "./run.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
@@ -18,6 +18,8 @@ export type Question = {
   conversationId: string | null;
   content: string;
   model: string | undefined;
+  /** Answers wanted; one if it is left out. */
+  wanted?: number | undefined;
 };
 
 /**
@@ -50,7 +52,7 @@ export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question
         },
         question.conversationId === null,
       );
-      return startTurn(deps, { ...ids, ...begun, plan });
+      return startTurn(deps, { ...ids, ...begun, plan, wanted: question.wanted ?? 1 });
     } catch (error) {
       if (!isConflict(error)) throw error;
       await refuse(deps, actor, { id: ids.conversationId, mayWait: deps.clock() < deadline });
@@ -95,20 +97,23 @@ export function startTurn(
   return running;
 }
 
-/** The whole answer of a turn, for a caller that takes nothing less. */
-export type Answer = { content: string; model: string; completedAt: number };
+/** The whole answer of a turn. */
+export type Answer = { content: string; model: string; alternatives: Alternative[]; completedAt: number };
 
-/** Waits for a turn. Throws what became of it instead, with `turn_id` and the attempts, unless it completed. */
-export async function wholeAnswer(turn: LiveTurn): Promise<Answer> {
-  const ended: Ended = await turn.ended;
-  const { status, content, target, error, attempts, completedAt } = ended;
-  if (status === "completed" && target) return { content, model: target, completedAt };
+/** Waits for a turn: its whole answer, or what became of it instead, with `turn_id` and the attempts. */
+export async function outcomeOf(turn: LiveTurn): Promise<Answer | AppError> {
+  const { status, content, target, error, attempts, alternatives, completedAt } = await turn.ended;
+  if (status === "completed" && target) return { content, model: target, alternatives, completedAt };
   const { code, detail } = error ?? { code: "provider_failed" as const, detail: "The turn was lost." };
-  throw new AppError(code, detail, {
-    turnId: turn.turnId,
-    attempts,
-    ...(code === "provider_unavailable" && { retryAfterS: 5 }),
-  });
+  const retry = code === "provider_unavailable" ? { retryAfterS: 5 } : {};
+  return new AppError(code, detail, { turnId: turn.turnId, attempts, ...retry });
+}
+
+/** Waits for a turn, for a caller that takes nothing less than a whole answer. Throws what became of it otherwise. */
+export async function wholeAnswer(turn: LiveTurn): Promise<Answer> {
+  const outcome = await outcomeOf(turn);
+  if (outcome instanceof AppError) throw outcome;
+  return outcome;
 }
 
 /** Resolves when every turn of this process has ended, or after `ms`; what then still runs is stopped, its text kept. */

@@ -68,7 +68,7 @@ const finishTurn = `
 const NOT_MINE = "22012";
 
 /** The two writes as one statement each, with the same promises as the batched form. */
-export function postgresTurnWrites(client: postgres.Sql): TurnWrites {
+export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): TurnWrites {
   const run = (text: string, values: readonly (string | number | null)[]) =>
     client.unsafe(text, [...values], { prepare: true });
 
@@ -81,6 +81,7 @@ export function postgresTurnWrites(client: postgres.Sql): TurnWrites {
       return begun(row as unknown as Parameters<typeof begun>[0]);
     },
     async finish(input) {
+      if (input.alternatives.length > 0) return batched.finish(input); // rare, so it has no spelling of its own
       const [row] = await run(finishTurn, finishValues(input)).catch(conflictOn(NOT_MINE));
       if (!row) throw Conflict();
       const { rev, openTurns } = row as unknown as { rev: number; openTurns: number };

@@ -5,6 +5,7 @@ import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./
 import { codeOf, isGone, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
+import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(postgresColumns);
 // drizzle-kit reads tables from the exports of this file.
@@ -93,17 +94,21 @@ export function postgresDb(client: postgres.Sql): Db {
     });
   }
 
-  return {
+  const db: Db = {
     ...source,
     all: (statement: never, values: never) => prepare(statement).execute(values) as never,
     batch: batch as never,
-    turnWrites: postgresTurnWrites(client),
+    turnWrites: postgresTurnWrites(
+      client,
+      batchedTurnWrites(() => db),
+    ),
     ping: (ms: number) => within(ms, client`select 1`),
     close: () => {
       closed = true;
       return client.end({ timeout: CLOSE_TIMEOUT_S });
     },
   };
+  return db;
 }
 
 const never = new Promise<never>(() => {});

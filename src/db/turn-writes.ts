@@ -47,8 +47,12 @@ export type FinishTurn = {
   attempts: Attempt[];
   error: TurnError | null;
   context: ContextReport | null;
+  /** Other whole answers to the same question, stored in the same commit as superseded. */
+  alternatives: readonly Alternative[];
   now: number;
 };
+
+export type Alternative = { id: string; content: string; target: string };
 
 /** The two writes that every turn makes. Each dialect may spell them its own way, for speed. */
 export type TurnWrites = {
@@ -169,24 +173,27 @@ const insertTurn = statement(
   },
 );
 
-export const closeOnConversation = statement(["conversationId", "listed", "seq", "preview", "now"], (db, $) => {
-  const t = db.tables.conversations;
-  const listed = sql`cast(${$.listed} as integer)`;
-  // A question that was queued behind this answer comes after it, whichever is stored first.
-  const isNewest = sql`${listed} = 1 and cast(${$.seq} as integer) > ${t.lastSeq}`;
-  return db
-    .update(t)
-    .set({
-      rev: sql`${t.rev} + 1`,
-      openTurns: sql`${t.openTurns} - 1`,
-      messageCount: sql`${t.messageCount} + ${listed}`,
-      lastMessage: sql`case when ${isNewest} then ${$.preview} else ${t.lastMessage} end`,
-      lastSeq: sql`case when ${isNewest} then cast(${$.seq} as integer) else ${t.lastSeq} end`,
-      updatedAt: sql`case when ${listed} = 1 then ${$.now} else ${t.updatedAt} end`,
-    })
-    .where(eq(t.id, $.conversationId))
-    .returning({ rev: t.rev, openTurns: t.openTurns });
-});
+export const closeOnConversation = statement(
+  ["conversationId", "listed", "alternatives", "seq", "preview", "now"],
+  (db, $) => {
+    const t = db.tables.conversations;
+    const listed = sql`cast(${$.listed} as integer)`;
+    // A question that was queued behind this answer comes after it, whichever is stored first.
+    const isNewest = sql`${listed} = 1 and cast(${$.seq} as integer) > ${t.lastSeq}`;
+    return db
+      .update(t)
+      .set({
+        rev: sql`${t.rev} + 1 + cast(${$.alternatives} as integer)`,
+        openTurns: sql`${t.openTurns} - 1`,
+        messageCount: sql`${t.messageCount} + ${listed}`,
+        lastMessage: sql`case when ${isNewest} then ${$.preview} else ${t.lastMessage} end`,
+        lastSeq: sql`case when ${isNewest} then cast(${$.seq} as integer) else ${t.lastSeq} end`,
+        updatedAt: sql`case when ${listed} = 1 then ${$.now} else ${t.updatedAt} end`,
+      })
+      .where(eq(t.id, $.conversationId))
+      .returning({ rev: t.rev, openTurns: t.openTurns });
+  },
+);
 
 const closeTurn = statement(
   ["turnId", "status", "target", "finishReason", "usage", "attempts", "error", "context", "now"],
@@ -224,6 +231,28 @@ const writeAnswer = statement(["conversationId", "answerId", "content", "status"
     .where(eq(m.id, $.answerId));
 });
 
+// They take the revisions right below the one that the finish leaves.
+const insertAlternative = statement(
+  ["conversationId", "turnId", "id", "below", "content", "target", "now"],
+  (db, $) => {
+    const c = db.tables.conversations;
+    const rev = sql<number>`(select ${c.rev} - ${$.below} from ${c} where ${c.id} = ${$.conversationId})`;
+    return db.insert(db.tables.messages).values({
+      id: $.id,
+      conversationId: $.conversationId,
+      turnId: $.turnId,
+      seq: rev,
+      rev,
+      role: "assistant",
+      content: $.content,
+      status: "completed",
+      model: $.target,
+      createdAt: $.now,
+      supersededAt: $.now,
+    });
+  },
+);
+
 /** The two writes as batches of prepared statements: right on both databases, and the fast form on SQLite. */
 export function batchedTurnWrites(db: () => Db): TurnWrites {
   return {
@@ -237,10 +266,13 @@ export function batchedTurnWrites(db: () => Db): TurnWrites {
       return begun(taken);
     },
     async finish(input) {
+      const { alternatives } = input;
+      const listed = input.content === "" ? 0 : 1;
       const [[closed]] = await db().batch([
-        guard(closeOnConversation, { ...input, listed: input.content === "" ? 0 : 1 }),
+        guard(closeOnConversation, { ...input, listed, alternatives: alternatives.length }),
         guard(closeTurn, input),
         step(writeAnswer, input),
+        ...alternatives.map((one, i) => step(insertAlternative, { ...input, ...one, below: i + 1 })),
       ]);
       if (!closed) throw new Error("a guard passed without a row");
       return closed;

@@ -11,13 +11,13 @@ export const encodeCursor = (place: readonly (string | number)[]): string =>
 /** Where a list of conversations goes on. */
 export function conversationPlace(after: string | undefined): ConversationCursor | undefined {
   if (after === undefined) return undefined;
-  const [updatedAt, id] = decodeCursor(after, z.tuple([z.int(), uuid]));
+  const [updatedAt, id] = decodeCursor(after, z.tuple([z.int().min(0), uuid]));
   return { updatedAt, id };
 }
 
 /** Where a list of messages goes on: below this `seq`. */
 export function messagePlace(after: string | undefined): number | undefined {
-  return after === undefined ? undefined : decodeCursor(after, z.tuple([z.int()]))[0];
+  return after === undefined ? undefined : decodeCursor(after, z.tuple([z.int32().min(0)]))[0];
 }
 
 /** Throws a 422 for what was never given out. */

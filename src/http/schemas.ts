@@ -12,7 +12,12 @@ export const messageText = z
   .openapi({ minLength: 1, example: "What can you do?" });
 
 /** A caller's own id for a user, an agent or a sender. */
-export const callerId = z.string().min(1).max(255).refine(isStorable, "must be well-formed text");
+export const callerId = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine(isStorable, "must be well-formed text")
+  .openapi({ example: "alice" });
 
 export function isStorable(text: string): boolean {
   return !text.includes("\0") && text.isWellFormed();
@@ -24,6 +29,9 @@ export const uuid = z
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, "must be a UUID")
   .transform((id) => id.toLowerCase())
   .openapi({ type: "string", format: "uuid", example: "01990b5e-7c1a-7d2e-9f3a-4b5c6d7e8f90" });
+
+/** An id in a response. */
+export const id = z.string().openapi({ format: "uuid", example: "01990b5e-7c1a-7d2e-9f3a-4b5c6d7e8f90" });
 
 export const time = z.string().openapi({ format: "date-time", example: "2026-01-31T12:00:00.000Z" });
 
@@ -64,7 +72,6 @@ export const turnOptions = {
 
 /** What may become of a turn. */
 export const turnProblems = [
-  "malformed_json",
   "turn_cancelled",
   "session_ended",
   "session_with_agent",
@@ -85,6 +92,9 @@ export const body = <T extends z.ZodType>(schema: T) => ({
   required: true,
   content: { "application/json": { schema } },
 });
+
+/** A body that may be absent altogether. */
+export const optionalBody = <T extends z.ZodType>(schema: T) => ({ ...body(schema), required: false });
 
 export const problemSchema = z
   .object({
@@ -107,24 +117,28 @@ type ProblemResponse = {
   content: { "application/problem+json": { schema: typeof problemSchema } };
 };
 
-/** The responses for what may go wrong on a route, beside what may on every one. */
-export function problems<C extends Code>(
-  ...codes: C[]
-): Record<(typeof statusOfCode)[C | Everywhere], ProblemResponse> {
-  const byStatus = new Map<number, Code[]>();
-  const withBody: Code[] = codes.some((code) => code === "malformed_json")
-    ? ["payload_too_large", "unsupported_media_type"]
-    : [];
-  for (const code of [...everywhere, ...withBody, ...codes]) {
-    byStatus.set(statusOfCode[code], [...(byStatus.get(statusOfCode[code]) ?? []), code]);
+type ProblemsOf<C extends Code> = Record<(typeof statusOfCode)[C], ProblemResponse>;
+
+export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsOf<C> {
+  const byStatus: Partial<Record<number, ProblemResponse>> = {};
+  for (const code of codes) {
+    const before = byStatus[statusOfCode[code]]?.description;
+    byStatus[statusOfCode[code]] = {
+      description: before ? `${before}, \`${code}\`` : `\`${code}\``,
+      content: { "application/problem+json": { schema: problemSchema } },
+    };
   }
-  return Object.fromEntries(
-    [...byStatus].map(([status, some]) => [
-      status,
-      { description: some.join(", "), content: { "application/problem+json": { schema: problemSchema } } },
-    ]),
-  ) as Record<(typeof statusOfCode)[C | Everywhere], ProblemResponse>;
+  return byStatus as ProblemsOf<C>;
 }
 
-type Everywhere = (typeof everywhere)[number];
-const everywhere = ["unauthorized", "forbidden", "validation_failed", "internal_error"] as const satisfies Code[];
+const guarded = ["unauthorized", "forbidden", "validation_failed", "internal_error"] as const;
+const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
+
+/** The responses for what may go wrong on a route, beside what may on every one. */
+export const problems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...codes]);
+
+/** The same for a route that takes a body. */
+export const bodyProblems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...withBody, ...codes]);
+
+/** The same for a route that needs no token: an open service still refuses a foreign \`Host\`. */
+export const publicProblems = problemResponses(["forbidden", "internal_error"]);

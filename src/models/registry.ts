@@ -21,7 +21,11 @@ export type Registry = {
   plan(model: string | undefined): Plan;
   /** undefined where it stands for a server's first model and the server cannot be asked. */
   target(name: string, signal?: AbortSignal): Promise<Target | undefined>;
-  aliases(): { alias: string; targets: readonly string[] }[];
+  list(): {
+    default: string;
+    aliases: { alias: string; usable: boolean; targets: { target: string; usable: boolean }[] }[];
+    providers: string[];
+  };
 };
 
 const DEFAULT_ALIAS = "balanced";
@@ -56,8 +60,9 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
     return firstListed;
   }
 
+  const isUsable = (target: string) => providers.has(providerOf(target));
+
   function usableTargets(name: string): readonly string[] {
-    const isUsable = (target: string) => providers.has(providerOf(target));
     const targets = aliases.get(name);
     if (targets) return targets.filter(isUsable);
     return name.indexOf("/") > 0 && !name.endsWith("/") && isUsable(name) ? [name] : [];
@@ -75,7 +80,14 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
       if (!name || !provider) return undefined;
       return { name, provider, model: name.slice(name.indexOf("/") + 1), window: windowOf(name) };
     },
-    aliases: () => [...aliases].map(([alias, targets]) => ({ alias, targets })),
+    list: () => ({
+      default: DEFAULT_ALIAS,
+      aliases: [...aliases].map(([alias, names]) => {
+        const targets = names.map((target) => ({ target, usable: isUsable(target) }));
+        return { alias, usable: targets.some((target) => target.usable), targets };
+      }),
+      providers: [...providers.keys()],
+    }),
   };
 }
 

@@ -7,19 +7,22 @@ import {
   listConversations,
   renameConversation,
 } from "../core/conversations.ts";
-import { actAs } from "../core/identity.ts";
 import { stopLive } from "../core/live.ts";
 import { listMessages } from "../core/messages.ts";
 import { beginTurn, wholeAnswer } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
+import { actorOf } from "../http/actor.ts";
 import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
   body,
+  bodyProblems,
   callerId,
   count,
+  id,
   json,
   messageText,
+  optionalBody,
   problems,
   time,
   timeOf,
@@ -37,8 +40,8 @@ const params = z.object({ chat_id: uuid });
 
 const Chat = z
   .object({
-    id: z.string(),
-    user_id: z.string(),
+    id,
+    user_id: callerId,
     title: z.string().nullable(),
     created_at: time,
     updated_at: time,
@@ -52,8 +55,8 @@ const ChatList = z
 
 const ChatMessage = z
   .object({
-    id: z.string(),
-    chat_id: z.string(),
+    id,
+    chat_id: id,
     role: z.enum(["user", "assistant"]),
     content: z.string(),
     created_at: time,
@@ -63,9 +66,9 @@ const ChatMessage = z
 const Reply = z
   .object({
     reply: z.string(),
-    chat_id: z.string(),
-    message_id: z.string().openapi({ description: "The answer's." }),
-    turn_id: z.string(),
+    chat_id: id,
+    message_id: id.openapi({ description: "The answer's." }),
+    turn_id: id,
     model: z.string().openapi({ description: "What answered, as `provider/model`." }),
   })
   .openapi("ChatsReply");
@@ -77,9 +80,10 @@ const create = createRoute({
   tags,
   summary: "Make a chat",
   request: {
-    body: { ...body(z.object({ user_id: callerId.optional(), title: title.optional() })), required: false },
+    query: userQuery,
+    body: optionalBody(z.object({ user_id: callerId.optional(), title: title.optional() }).openapi("ChatsCreate")),
   },
-  responses: { 201: json(Chat, "The chat"), ...problems("malformed_json") },
+  responses: { 201: json(Chat, "The chat"), ...bodyProblems() },
 });
 
 const list = createRoute({
@@ -128,8 +132,8 @@ const rename = createRoute({
   operationId: "renameChat",
   tags,
   summary: "Rename a chat",
-  request: { params, query: userQuery, body: body(z.object({ title })) },
-  responses: { 200: json(Chat, "The chat"), ...problems("not_found", "malformed_json") },
+  request: { params, query: userQuery, body: body(z.object({ title, user_id: callerId.optional() })) },
+  responses: { 200: json(Chat, "The chat"), ...bodyProblems("not_found") },
 });
 
 const remove = createRoute({
@@ -149,9 +153,10 @@ const send = createRoute({
   tags,
   summary: "Send a message to a chat and get the answer",
   request: {
+    query: userQuery,
     body: body(z.object({ chat_id: uuid, user_id: callerId.optional(), message: messageText, ...turnOptions })),
   },
-  responses: { 200: json(Reply, "The answer"), ...problems("not_found", ...turnProblems) },
+  responses: { 200: json(Reply, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 /** WIRE section 3. */
@@ -160,14 +165,14 @@ export function chats({ db, turns, clock }: Services) {
 
   router.openapi(create, async (c) => {
     const { user_id, title } = c.req.valid("json");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const chat = await createConversation(db, actor, { title: title ?? null, now: clock() });
     return c.json(toChat(chat), 201);
   });
 
   router.openapi(list, async (c) => {
     const { user_id, limit, offset, after } = c.req.valid("query");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const [total, page] = await Promise.all([
       countConversations(db, actor),
       listConversations(db, actor, { limit, offset, after: conversationPlace(after) }),
@@ -177,14 +182,14 @@ export function chats({ db, turns, clock }: Services) {
   });
 
   router.openapi(get, async (c) => {
-    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
+    const actor = actorOf(c);
     return c.json(toChat(await getConversation(db, actor, c.req.valid("param").chat_id)), 200);
   });
 
   router.openapi(messages, async (c) => {
     const { user_id, limit, after } = c.req.valid("query");
     const conversationId = c.req.valid("param").chat_id;
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const [page] = await Promise.all([
       listMessages(db, actor, { conversationId, limit, before: messagePlace(after) }),
       getConversation(db, actor, conversationId),
@@ -194,14 +199,14 @@ export function chats({ db, turns, clock }: Services) {
   });
 
   router.openapi(rename, async (c) => {
-    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
-    const { title } = c.req.valid("json");
+    const { title, user_id } = c.req.valid("json");
+    const actor = actorOf(c, user_id);
     const chat = await renameConversation(db, actor, { id: c.req.valid("param").chat_id, title, now: clock() });
     return c.json(toChat(chat), 200);
   });
 
   router.openapi(remove, async (c) => {
-    const actor = actAs(c.get("principal"), c.req.valid("query").user_id);
+    const actor = actorOf(c);
     const cancelled = await deleteConversation(db, actor, { id: c.req.valid("param").chat_id, now: clock() });
     stopLive(turns.live, cancelled);
     return c.body(null, 204);
@@ -209,7 +214,7 @@ export function chats({ db, turns, clock }: Services) {
 
   router.openapi(send, async (c) => {
     const { chat_id, user_id, message, model } = c.req.valid("json");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const turn = await beginTurn(turns, actor, { conversationId: chat_id, content: message, model });
     const answer = await waitFor(c, wholeAnswer(turn));
     const reply = {

@@ -1,14 +1,16 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { getConversation, listConversations } from "../core/conversations.ts";
-import { actAs } from "../core/identity.ts";
 import { listMessages } from "../core/messages.ts";
 import { beginTurn, wholeAnswer } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
+import { actorOf } from "../http/actor.ts";
 import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
   body,
+  bodyProblems,
   callerId,
+  id,
   json,
   messageText,
   problems,
@@ -28,18 +30,18 @@ const LISTED_MESSAGES = 500;
 
 const Sent = z
   .object({
-    conversation_id: z.string(),
+    conversation_id: id,
     message: z.string().openapi({ description: "The answer." }),
     timestamp: time,
-    message_id: z.string().openapi({ description: "The answer's." }),
-    turn_id: z.string(),
+    message_id: id.openapi({ description: "The answer's." }),
+    turn_id: id,
     model: z.string().openapi({ description: "What answered, as `provider/model`." }),
   })
   .openapi("SendAnswer");
 
 const Summary = z
   .object({
-    id: z.string(),
+    id,
     title: z.string().nullable(),
     last_message: z.string().nullable().openapi({ description: "Its first 200 characters." }),
     updated_at: time,
@@ -50,7 +52,7 @@ const SummaryList = z.object({ conversations: z.array(Summary) }).openapi("SendL
 
 const Whole = z
   .object({
-    id: z.string(),
+    id,
     title: z.string().nullable(),
     messages: z.array(
       z.object({ role: z.enum(["user", "assistant"]), content: z.string(), timestamp: time }).openapi("SendMessage"),
@@ -66,6 +68,7 @@ const sendMessage = createRoute({
   summary: "Send a message and get the answer",
   description: "Without `conversation_id` a conversation is made, and titled by the message.",
   request: {
+    query: userQuery,
     body: body(
       z.object({
         message: messageText,
@@ -75,7 +78,7 @@ const sendMessage = createRoute({
       }),
     ),
   },
-  responses: { 200: json(Sent, "The answer"), ...problems("not_found", ...turnProblems) },
+  responses: { 200: json(Sent, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 const list = createRoute({
@@ -105,7 +108,7 @@ export function send({ db, turns }: Services) {
 
   router.openapi(sendMessage, async (c) => {
     const { message, conversation_id, user_id, model } = c.req.valid("json");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const turn = await beginTurn(turns, actor, { conversationId: conversation_id ?? null, content: message, model });
     const answer = await waitFor(c, wholeAnswer(turn));
     const sent = {
@@ -121,7 +124,7 @@ export function send({ db, turns }: Services) {
 
   router.openapi(list, async (c) => {
     const { user_id, after } = c.req.valid("query");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const page = await listConversations(db, actor, { limit: LISTED_CONVERSATIONS, after: conversationPlace(after) });
     linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
     return c.json({ conversations: page.rows.map(toSummary) }, 200);
@@ -130,7 +133,7 @@ export function send({ db, turns }: Services) {
   router.openapi(get, async (c) => {
     const { user_id, after } = c.req.valid("query");
     const { id } = c.req.valid("param");
-    const actor = actAs(c.get("principal"), user_id);
+    const actor = actorOf(c, user_id);
     const [conversation, page] = await Promise.all([
       getConversation(db, actor, id),
       listMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: messagePlace(after) }),

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createRouter } from "../http/router.ts";
-import { json } from "../http/schemas.ts";
+import { json, problems, publicProblems } from "../http/schemas.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Service"];
@@ -28,22 +28,40 @@ const Health = z
 
 const Ready = z.object({ status: z.enum(["live", "ready", "starting", "draining"]) }).openapi("ServiceReadiness");
 
+const Models = z
+  .object({
+    default: z.string().openapi({ description: "What answers where a request names no model." }),
+    aliases: z.array(
+      z.object({
+        alias: z.string(),
+        usable: z.boolean(),
+        targets: z.array(z.object({ target: z.string(), usable: z.boolean() })).openapi({ description: "In order." }),
+      }),
+    ),
+    providers: z.array(z.string()).openapi({ description: "Any model of these may be named as `provider/model`." }),
+  })
+  .openapi("ServiceModels");
+
+const Route = z.object({ method: z.string(), path: z.string(), summary: z.string() }).openapi("ServiceRoute");
+
 const root = createRoute({
   method: "get",
   path: "/",
   operationId: "getRoot",
   tags,
   summary: "What this is",
-  responses: { 200: json(Root, "Name, version and where the documentation is") },
+  security: [],
+  responses: { 200: json(Root, "Name, version and where the documentation is"), ...publicProblems },
 });
 
-const healthResponses = { 200: json(Health, "Healthy"), 503: json(Health, "The database is gone") };
+const healthResponses = { 200: json(Health, "Healthy"), 503: json(Health, "The database is gone"), ...publicProblems };
 const health = createRoute({
   method: "get",
   path: "/health",
   operationId: "getHealth",
   tags,
   summary: "Health, with the state of what it depends on",
+  security: [],
   responses: healthResponses,
 });
 const apiHealth = createRoute({ ...health, path: "/api/v1/health", operationId: "getApiHealth" });
@@ -54,7 +72,8 @@ const live = createRoute({
   operationId: "getLiveness",
   tags,
   summary: "Whether the process answers, whatever the database does",
-  responses: { 200: json(Ready, "It does") },
+  security: [],
+  responses: { 200: json(Ready, "It does"), ...publicProblems },
 });
 
 const ready = createRoute({
@@ -63,11 +82,33 @@ const ready = createRoute({
   operationId: "getReadiness",
   tags,
   summary: "Whether it takes requests",
-  responses: { 200: json(Ready, "It does"), 503: json(Ready, "Not yet, or no more") },
+  security: [],
+  responses: { 200: json(Ready, "It does"), 503: json(Ready, "Not yet, or no more"), ...publicProblems },
 });
 
-/** WIRE section 6: what the service says of itself. */
-export function service({ db, version, phase, log }: Services) {
+const models = createRoute({
+  method: "get",
+  path: "/models",
+  operationId: "listModels",
+  tags,
+  summary: "The aliases, their targets, and which are usable with the keys at hand",
+  responses: { 200: json(Models, "The models"), ...problems() },
+});
+
+const routes = createRoute({
+  method: "get",
+  path: "/routes",
+  operationId: "listRoutes",
+  tags,
+  summary: "Every route there is",
+  responses: { 200: json(z.array(Route), "The routes"), ...problems() },
+});
+
+type Document = ReturnType<ReturnType<typeof createRouter>["getOpenAPI31Document"]>;
+
+/** WIRE section 6: what the service says of itself. `document` is the OpenAPI document of all routes. */
+export function service(services: Services, document: () => Document) {
+  const { db, version, phase, log } = services;
   const router = createRouter();
   const started = performance.now();
 
@@ -92,7 +133,7 @@ export function service({ db, version, phase, log }: Services) {
         name: "parley",
         version,
         status: "operational",
-        docs: "/openapi.json",
+        docs: "/docs",
       } as const,
       200,
     ),
@@ -108,5 +149,18 @@ export function service({ db, version, phase, log }: Services) {
     const status = phase();
     return status === "ready" ? c.json({ status }, 200) : c.json({ status }, 503);
   });
+  router.openapi(models, (c) => c.json(services.models(), 200));
+  router.openapi(routes, (c) => c.json(routesOf(document()), 200));
   return router;
+}
+
+const METHODS = ["get", "post", "put", "patch", "delete"] as const;
+
+function routesOf({ paths = {} }: Document): z.infer<typeof Route>[] {
+  return Object.entries(paths).flatMap(([path, item]) =>
+    METHODS.flatMap((method) => {
+      const operation = item[method];
+      return operation ? [{ method: method.toUpperCase(), path, summary: operation.summary ?? "" }] : [];
+    }),
+  );
 }

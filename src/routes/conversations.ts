@@ -1,0 +1,194 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { createConversation, getConversation, listConversations } from "../core/conversations.ts";
+import type { Actor } from "../core/identity.ts";
+import { listMessages } from "../core/messages.ts";
+import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import type { Conversation, Message } from "../db/tables.ts";
+import { actorOf } from "../http/actor.ts";
+import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { createRouter } from "../http/router.ts";
+import {
+  body,
+  bodyProblems,
+  callerId,
+  count,
+  id,
+  json,
+  messageText,
+  optionalBody,
+  problems,
+  turnOptions,
+  turnProblems,
+  userQuery,
+  uuid,
+} from "../http/schemas.ts";
+import { waitFor } from "../http/wait.ts";
+import type { Services } from "../services.ts";
+
+const tags = ["Conversations"];
+const LISTED_MESSAGES = 20;
+const SHOWN_MESSAGES = 500;
+const MOST_ANSWERS = 8;
+
+const params = z.object({ conversation_id: uuid });
+
+const ConversationMessage = z
+  .object({ id, conversation_id: id, sender: z.enum(["user", "chatbot"]), content: z.string() })
+  .openapi("ConversationsMessage");
+
+const Thread = z
+  .object({ id, title: z.string().nullable(), messages: z.array(ConversationMessage) })
+  .openapi("ConversationsConversation");
+
+const Created = z.object({ id, messages: z.array(ConversationMessage).max(0) }).openapi("ConversationsCreated");
+
+const Asked = z
+  .object({
+    id: id.openapi({ description: "The answer's." }),
+    conversation_id: id,
+    sender: z.literal("chatbot"),
+    content: z.string(),
+    alternatives: z
+      .array(z.object({ id, content: z.string() }))
+      .openapi({ description: "The other answers, where `n` asked for more than one." }),
+    turn_id: id,
+    model: z.string().openapi({ description: "What answered, as `provider/model`." }),
+  })
+  .openapi("ConversationsAnswer");
+
+const create = createRoute({
+  method: "post",
+  path: "/conversations",
+  operationId: "createConversation",
+  tags,
+  summary: "Make a conversation",
+  request: {
+    query: userQuery,
+    body: optionalBody(z.object({ user_id: callerId.optional() }).openapi("ConversationsCreate")),
+  },
+  responses: { 201: json(Created, "The conversation, still empty"), ...bodyProblems() },
+});
+
+const ask = createRoute({
+  method: "post",
+  path: "/conversations/{conversation_id}/ask-message",
+  operationId: "askMessage",
+  tags,
+  summary: "Send a message and get the answer, or several to choose from",
+  request: {
+    params,
+    query: userQuery,
+    body: body(
+      z
+        .object({
+          content: messageText,
+          n: z.int().min(1).max(MOST_ANSWERS).default(1).openapi({ description: "Answers wanted." }),
+          user_id: callerId.optional(),
+          ...turnOptions,
+        })
+        .openapi("ConversationsAsk"),
+    ),
+  },
+  responses: { 200: json(Asked, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/conversations",
+  operationId: "listConversations",
+  tags,
+  summary: "Conversations with their newest 20 messages, the last touched first",
+  description: 'A `Link` header with `rel="next"` leads to older ones.',
+  request: {
+    query: userQuery.extend({
+      skip: count({ min: 0, max: 1_000_000, otherwise: 0 }),
+      limit: count({ min: 0, max: 1000, otherwise: 10 }),
+      after: afterQuery,
+    }),
+  },
+  responses: { 200: json(z.array(Thread), "The conversations"), ...problems() },
+});
+
+const get = createRoute({
+  method: "get",
+  path: "/conversations/{conversation_id}",
+  operationId: "getConversation",
+  tags,
+  summary: "A conversation with its newest 500 messages, oldest first",
+  description: 'A `Link` header with `rel="next"` leads to older ones.',
+  request: { params, query: userQuery.extend({ after: afterQuery }) },
+  responses: { 200: json(Thread, "The conversation"), ...problems("not_found") },
+});
+
+/** WIRE section 4. */
+export function conversations({ db, turns, clock }: Services) {
+  const router = createRouter();
+
+  router.openapi(create, async (c) => {
+    const actor = actorOf(c, c.req.valid("json").user_id);
+    const { id } = await createConversation(db, actor, { title: null, now: clock() });
+    return c.json({ id, messages: [] }, 201);
+  });
+
+  router.openapi(ask, async (c) => {
+    const { conversation_id } = c.req.valid("param");
+    const { content, n, user_id, model } = c.req.valid("json");
+    const actor = actorOf(c, user_id);
+    const turn = await beginTurn(turns, actor, { conversationId: conversation_id, content, model, wanted: n });
+    const answer = await waitFor(c, wholeAnswer(turn));
+    const asked = {
+      id: turn.answerId,
+      conversation_id,
+      sender: "chatbot" as const,
+      content: answer.content,
+      alternatives: answer.alternatives.map((one) => ({ id: one.id, content: one.content })),
+      turn_id: turn.turnId,
+      model: answer.model,
+    };
+    return c.json(asked, 200);
+  });
+
+  router.openapi(list, async (c) => {
+    const { user_id, skip, limit, after } = c.req.valid("query");
+    const actor = actorOf(c, user_id);
+    const page = await listConversations(db, actor, { limit, offset: skip, after: conversationPlace(after) });
+    linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
+    return c.json(await Promise.all(page.rows.map((row) => withNewest(actor, row))), 200);
+  });
+
+  router.openapi(get, async (c) => {
+    const { conversation_id } = c.req.valid("param");
+    const { user_id, after } = c.req.valid("query");
+    const actor = actorOf(c, user_id);
+    const [row, page] = await Promise.all([
+      getConversation(db, actor, conversation_id),
+      listMessages(db, actor, {
+        conversationId: conversation_id,
+        limit: SHOWN_MESSAGES,
+        before: messagePlace(after),
+      }),
+    ]);
+    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
+    return c.json(toThread(row, page.rows), 200);
+  });
+
+  async function withNewest(actor: Actor, row: Conversation) {
+    const page = await listMessages(db, actor, { conversationId: row.id, limit: LISTED_MESSAGES });
+    return toThread(row, page.rows);
+  }
+
+  return router;
+}
+
+function toThread({ id, title }: Conversation, messages: readonly Message[]): z.infer<typeof Thread> {
+  return { id, title, messages: messages.map(toMessage) };
+}
+
+function toMessage(row: Message): z.infer<typeof ConversationMessage> {
+  return {
+    id: row.id,
+    conversation_id: row.conversationId,
+    sender: row.role === "user" ? "user" : "chatbot",
+    content: row.content,
+  };
+}
