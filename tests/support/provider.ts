@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export type Asked = {
   path: string;
   authorization: string | undefined;
+  headers: IncomingHttpHeaders;
   body: { model: string; messages: { role: string; content: string }[]; stream: boolean; [field: string]: unknown };
 };
 
@@ -29,7 +30,12 @@ export type Script = {
   done?: boolean;
   /** Sent as it stands after the text, in place of all that follows. */
   raw?: string;
-  /** After the text: `cut` resets the connection, `stall` says nothing more. */
+  /**
+   * After the text: `cut` resets the connection, `stall` says nothing more; `late` ends the response a little later than
+   * the answer, `open` never.
+   */
+  afterwards?: "end" | "cut" | "stall" | "late" | "open";
+  /** The same, under a name that biome refuses in an object (noThenProperty). */
   then?: "end" | "cut" | "stall";
 };
 
@@ -39,30 +45,47 @@ export type Provider = {
   /** Without `/openai/v1`, as GROQ_BASE_URL wants it. */
   groqUrl: string;
   asked: Asked[];
+  /** The headers of every request for its list of models. */
+  lists: IncomingHttpHeaders[];
   /** Requests whose connection the client closed before they were answered. */
   left(): number;
   /** Requests that are being answered right now. */
   busy(): number;
+  /** Connections over which it was ever asked for an answer. */
+  sockets(): number;
+  /** Resets every connection. */
+  cut(): void;
+  /** What its list of models answers from now on. */
+  list(models: readonly string[] | "nothing" | "failure"): void;
   /** What each next request gets; until then an echo of the last message. */
   behave(script: (asked: Asked) => Script): void;
   close(): Promise<void>;
 };
 
-/** A faithful OpenAI and Groq on a port of its own. */
-export async function startProvider(): Promise<Provider> {
+/** A faithful OpenAI and Groq on a port of its own, or on `port`. */
+export async function startProvider(port = 0): Promise<Provider> {
   const asked: Asked[] = [];
+  const lists: IncomingHttpHeaders[] = [];
+  let listed: Parameters<Provider["list"]>[0] = ["local-model", "other-model"];
+  const sockets = new Set<object>();
   let behaviour: (asked: Asked) => Script = () => ({});
   let left = 0;
   let busy = 0;
 
   const server = createServer(async (request, response) => {
-    if (request.method === "GET" && request.url?.endsWith("/models")) return sendJson(response, 200, models);
+    if (request.method === "GET" && request.url?.endsWith("/models")) {
+      lists.push(request.headers);
+      return sendList(response, listed);
+    }
+    if (request.method !== "POST") return sendJson(response, 404, { error: { message: "no" } });
     const one: Asked = {
       path: request.url ?? "",
       authorization: request.headers.authorization,
+      headers: request.headers,
       body: JSON.parse(await textOf(request)),
     };
     asked.push(one);
+    sockets.add(request.socket);
     busy++;
     response.on("close", () => {
       busy--;
@@ -70,15 +93,21 @@ export async function startProvider(): Promise<Provider> {
     });
     await answer(response, one, behaviour(one));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   return {
-    openaiUrl: `http://127.0.0.1:${port}/v1`,
-    groqUrl: `http://127.0.0.1:${port}`,
+    openaiUrl: `${url}/v1`,
+    groqUrl: url,
     asked,
+    lists,
     left: () => left,
     busy: () => busy,
+    sockets: () => sockets.size,
+    cut: () => server.closeAllConnections(),
+    list(models) {
+      listed = models;
+    },
     behave(script) {
       behaviour = script;
     },
@@ -90,13 +119,11 @@ export async function startProvider(): Promise<Provider> {
   };
 }
 
-const models = {
-  object: "list",
-  data: [
-    { id: "local-model", object: "model", created: 1, owned_by: "tests" },
-    { id: "other-model", object: "model", created: 1, owned_by: "tests" },
-  ],
-};
+function sendList(response: ServerResponse, models: Parameters<Provider["list"]>[0]): void {
+  if (models === "nothing") return;
+  if (models === "failure") sendJson(response, 500, { error: { message: "no" } });
+  else sendJson(response, 200, { object: "list", data: models.map((id) => ({ id, object: "model", created: 1 })) });
+}
 
 async function answer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
   const { headersAfter = 0, status, headers = {}, error } = script;
@@ -110,7 +137,7 @@ async function answer(response: ServerResponse, asked: Asked, script: Script): P
 }
 
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
-  const { text = wordsOf(asked), together = false, every = 0, then = "end" } = script;
+  const { text = wordsOf(asked), together = false, every = 0, afterwards = script.then ?? "end" } = script;
   let held = chunk(asked, { role: "assistant", content: "" });
   for (const piece of text) {
     if (every > 0) await sleep(every);
@@ -119,9 +146,12 @@ async function writeAnswer(response: ServerResponse, asked: Asked, script: Scrip
     if (!together) held = flush(response, held);
   }
   held = flush(response, held);
-  if (then === "cut") return void response.socket?.destroy();
-  if (then === "stall") return;
-  response.end(script.raw ?? ending(asked, script));
+  if (afterwards === "cut") return void response.socket?.destroy();
+  if (afterwards === "stall") return;
+  const last = script.raw ?? ending(asked, script);
+  if (afterwards === "end") return void response.end(last);
+  response.write(last);
+  if (afterwards === "late") setTimeout(() => response.end(), 20);
 }
 
 function flush(response: ServerResponse, text: string): "" {

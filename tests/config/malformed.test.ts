@@ -1,0 +1,79 @@
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config.ts";
+
+const wrong: Record<string, string[]> = {
+  PORT: ["abc", "70000", "-1", "80.5", "1e3", " 80", "9".repeat(30)],
+  HOST: ["0.0.0.0"],
+  ALLOW_OPEN: ["maybe", "2"],
+  DATABASE_URL: ["mysql://user:hunter2@host/db", "postgres://user:hunter2@host:99999/db", "file://host/a.db"],
+  SQLITE_SYNCHRONOUS: ["off", "FULL "],
+  JWT_SECRET: ["hunter2", "s".repeat(31)],
+  JWT_JWKS_URL: ["https://issuer.example.com/jwks.json"],
+  API_KEYS: ["hunter2,hunter3"],
+  ALLOWED_ORIGINS: [
+    "my.example.org",
+    "https://example.com/",
+    "https://example.com/path",
+    "*,https://example.com",
+    "null",
+  ],
+  OPENAI_BASE_URL: ["localhost", "localhost:11434/v1", "ftp://example.com", "http//example.com"],
+  GROQ_BASE_URL: ["groq", "file:///etc/passwd"],
+  MODELS: [
+    "swift",
+    "swift=",
+    "fast=gpt-9",
+    "fast=azure/gpt-9",
+    "fast=openai/",
+    "=openai/gpt-9",
+    "a b=openai/gpt-9",
+    "fast=openai/gpt 9",
+    "fast=openai/gpt-9,",
+  ],
+  LAST_FIRST_TOKEN_TIMEOUT_MS: ["0", "soon", "1.5", "-5"],
+  IDLE_TIMEOUT_MS: ["0", "15s"],
+  TURN_TIMEOUT_MS: ["0", "2147483648", "Infinity"],
+  MAX_BODY_BYTES: ["0", "1MB", "9".repeat(12)],
+  DRAIN_TIMEOUT_S: ["-2", "3601", "a minute"],
+  LOG_LEVEL: ["loud", "INFO"],
+  LOG_FORMAT: ["xml", "JSON"],
+};
+
+const cases = Object.entries(wrong).flatMap(([name, values]) => values.map((value) => ({ name, value })));
+
+describe("a malformed value", () => {
+  it.each(cases)(
+    "$name=$value is one line that begins with the name and does not show the value",
+    ({ name, value }) => {
+      const parsed = parseConfig({ [name]: value });
+      const problems = "problems" in parsed ? parsed.problems : [];
+      expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name}: \\S[^\\n]+$`))]);
+      expect(problems[0]).not.toContain(value);
+    },
+  );
+
+  it("of an address without a file says what would be right", () => {
+    expect(parseConfig({ DATABASE_URL: "sqlite:///" })).toEqual({
+      problems: [expect.stringMatching(/^DATABASE_URL: .*sqlite:\/\/\/\.\/parley\.db/)],
+    });
+  });
+});
+
+describe("several malformed values", () => {
+  it("are told at once, a line for each", () => {
+    const parsed = parseConfig({ PORT: "abc", LOG_LEVEL: "loud", JWT_SECRET: "short", DATABASE_URL: "mysql://h" });
+    const problems = "problems" in parsed ? parsed.problems : [];
+    expect(problems.map((line) => line.split(":")[0]).sort()).toEqual([
+      "DATABASE_URL",
+      "JWT_SECRET",
+      "LOG_LEVEL",
+      "PORT",
+    ]);
+  });
+
+  it("are told at once also where one is a host that an open service may not have", () => {
+    const parsed = parseConfig({ PORT: "abc", HOST: "0.0.0.0" });
+    const problems = "problems" in parsed ? parsed.problems : [];
+    expect(problems.map((line) => line.split(":")[0]).sort()).toEqual(["HOST", "PORT"]);
+  });
+});

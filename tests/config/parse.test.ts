@@ -1,0 +1,134 @@
+import { describe, expect, it } from "vitest";
+import { type Config, parseConfig } from "../../src/config.ts";
+
+const SECRET = "s".repeat(32);
+
+function configFrom(env: Record<string, string | undefined>): Config {
+  const configured = parseConfig(env);
+  if ("problems" in configured) throw new Error(configured.problems.join("\n"));
+  return configured.config;
+}
+
+describe("without any variable", () => {
+  it("everything has its default", () => {
+    expect(configFrom({})).toMatchObject({
+      PORT: 8000,
+      HOST: "127.0.0.1",
+      open: true,
+      ALLOW_OPEN: false,
+      DATABASE_URL: { dialect: "sqlite", path: "./parley.db" },
+      SQLITE_SYNCHRONOUS: "full",
+      ALLOWED_ORIGINS: [],
+      GROQ_BASE_URL: "https://api.groq.com",
+      LAST_FIRST_TOKEN_TIMEOUT_MS: 60_000,
+      IDLE_TIMEOUT_MS: 15_000,
+      TURN_TIMEOUT_MS: 300_000,
+      MAX_BODY_BYTES: 1_048_576,
+      DRAIN_TIMEOUT_S: 20,
+      LOG_LEVEL: "info",
+      models: { openai: null, groq: null, aliases: new Map() },
+    });
+    expect(configFrom({}).SYSTEM_PROMPT).toBeUndefined();
+  });
+
+  it("is the same as with every one of them empty, or with others beside them", () => {
+    const names =
+      "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET JWT_JWKS_URL API_KEYS ALLOWED_ORIGINS"
+        .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS LAST_FIRST_TOKEN_TIMEOUT_MS")
+        .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
+        .split(" ");
+    expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
+    expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
+  });
+});
+
+describe("who may come in", () => {
+  it("is everybody of this machine without a secret, and whoever has a token with one", () => {
+    expect(configFrom({})).toMatchObject({ open: true, HOST: "127.0.0.1" });
+    expect(configFrom({ JWT_SECRET: SECRET })).toMatchObject({ open: false, HOST: "0.0.0.0", JWT_SECRET: SECRET });
+  });
+
+  it("is decided by a secret of 32 bytes, not of 32 characters", () => {
+    expect(configFrom({ JWT_SECRET: "ü".repeat(16) }).open).toBe(false);
+    expect(parseConfig({ JWT_SECRET: "s".repeat(31) })).toEqual({
+      problems: ["JWT_SECRET: must have at least 32 bytes"],
+    });
+  });
+
+  it.each(["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"])("lets an open service listen on %s", (HOST) => {
+    expect(configFrom({ HOST })).toMatchObject({ HOST, open: true });
+  });
+
+  it.each([
+    "0.0.0.0",
+    "::",
+    "192.168.1.7",
+    "example.com",
+    "localhost.example.com",
+    "127.0.0.1.example.com",
+    "128.0.0.1",
+  ])("lets no open service listen on %s, unless ALLOW_OPEN says so or a secret closes it", (HOST) => {
+    expect(parseConfig({ HOST })).toEqual({ problems: [expect.stringMatching(/^HOST: /)] });
+    expect(parseConfig({ HOST, ALLOW_OPEN: "false" })).toHaveProperty("problems");
+    expect(configFrom({ HOST, ALLOW_OPEN: "true" })).toMatchObject({ HOST, open: true });
+    expect(configFrom({ HOST, JWT_SECRET: SECRET })).toMatchObject({ HOST, open: false });
+  });
+});
+
+it.each([
+  ["sqlite:///./a.db", { dialect: "sqlite", path: "./a.db" }],
+  ["sqlite:////var/a.db", { dialect: "sqlite", path: "/var/a.db" }],
+  ["file:a.db", { dialect: "sqlite", path: "a.db" }],
+  ["file:///var/a%20b.db", { dialect: "sqlite", path: "/var/a b.db" }],
+  ["data/a.db", { dialect: "sqlite", path: "data/a.db" }],
+  [":memory:", { dialect: "sqlite", path: ":memory:" }],
+  ["postgres://u:p@h:5432/d", { dialect: "postgres", url: "postgres://u:p@h:5432/d" }],
+  ["postgresql://h/d", { dialect: "postgres", url: "postgresql://h/d" }],
+])("DATABASE_URL=%s is %j", (DATABASE_URL, address) => {
+  expect(configFrom({ DATABASE_URL }).DATABASE_URL).toEqual(address);
+});
+
+it("ALLOWED_ORIGINS are a list, or * alone", () => {
+  const ALLOWED_ORIGINS = "https://app.example.com, http://localhost:3000,";
+  expect(configFrom({ ALLOWED_ORIGINS }).ALLOWED_ORIGINS).toEqual(["https://app.example.com", "http://localhost:3000"]);
+  expect(configFrom({ ALLOWED_ORIGINS: "*" }).ALLOWED_ORIGINS).toEqual(["*"]);
+});
+
+describe("the models", () => {
+  it("are OpenAI's with its key, at its address or at another", () => {
+    expect(configFrom({ OPENAI_API_KEY: "k" }).models.openai).toEqual({
+      apiKey: "k",
+      baseURL: "https://api.openai.com/v1",
+    });
+    expect(configFrom({ OPENAI_API_KEY: "k", OPENAI_BASE_URL: "http://gpu:8080/v1//" }).models.openai).toEqual({
+      apiKey: "k",
+      baseURL: "http://gpu:8080/v1",
+    });
+  });
+
+  it("are those of a server of one's own by its address alone", () => {
+    expect(configFrom({ OPENAI_BASE_URL: "http://localhost:11434/v1" }).models.openai).toEqual({
+      apiKey: undefined,
+      baseURL: "http://localhost:11434/v1",
+    });
+  });
+
+  it("are Groq's with its key only", () => {
+    expect(configFrom({ GROQ_API_KEY: "k" }).models.groq).toEqual({ apiKey: "k", baseURL: "https://api.groq.com" });
+    expect(configFrom({ GROQ_BASE_URL: "http://gpu:8080" }).models.groq).toBeNull();
+  });
+
+  it("have the aliases that MODELS gives them, targets in order", () => {
+    const MODELS = " fast = groq/openai/gpt-oss-20b , openai/gpt-6-luna ;smart=openai/gpt-6-sol;";
+    expect([...configFrom({ MODELS }).models.aliases]).toEqual([
+      ["fast", ["groq/openai/gpt-oss-20b", "openai/gpt-6-luna"]],
+      ["smart", ["openai/gpt-6-sol"]],
+    ]);
+  });
+
+  it("are never other ones than those that MODELS writes out", () => {
+    const parsed = parseConfig({ MODELS: "fast=openai/tuned=7" }); // taken as it stands, or refused
+    const taken = "config" in parsed ? parsed.config.models.aliases.get("fast") : ["openai/tuned=7"];
+    expect(taken).toEqual(["openai/tuned=7"]);
+  });
+});

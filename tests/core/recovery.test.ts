@@ -1,0 +1,199 @@
+import { eq } from "drizzle-orm";
+import { beforeEach, describe, expect, it } from "vitest";
+import { deleteConversation } from "../../src/core/conversations.ts";
+import { listMessages } from "../../src/core/messages.ts";
+import { renewLeases, startRecovery, sweepTurns } from "../../src/core/recovery.ts";
+import { wholeAnswer } from "../../src/core/turns.ts";
+import type { Db } from "../../src/db/db.ts";
+import {
+  expectTrueCounts,
+  lapse,
+  messagesOf,
+  NOW,
+  newConversation,
+  openForTest,
+  send,
+  startInstance,
+  turnRow,
+} from "../support/core-instance.ts";
+import { answering, eventually } from "../support/core-models.ts";
+import { databases } from "../support/databases.ts";
+
+const lost = { code: "provider_failed", detail: expect.any(String) };
+
+describe.each(databases)("on $database", ({ fresh }) => {
+  let db: Db;
+  beforeEach(async () => {
+    db = await openForTest(await fresh());
+  });
+
+  /** A turn whose process says no more; `text` is what it has stored of the answer. */
+  async function givenLost(text = "") {
+    const dead = startInstance(db);
+    const conversation = await newConversation(db);
+    const turn = await send(dead, conversation, "Are you there?");
+    const call = await dead.models.call(1);
+    const m = db.tables.messages;
+    if (text) await db.update(m).set({ content: text }).where(eq(m.id, turn.answerId));
+    await lapse(db, turn);
+    return { dead, conversation, turn, call };
+  }
+
+  describe("a turn whose lease ran out", () => {
+    it("is failed where nothing of its answer was stored", async () => {
+      const { conversation, turn } = await givenLost();
+      await sweepTurns({ ...startInstance(db), clock: () => NOW + 60 });
+      expect(await turnRow(db, turn)).toMatchObject({
+        status: "failed",
+        restarts: 1,
+        error: lost,
+        leaseUntil: null,
+        completedAt: NOW + 60,
+      });
+      expect((await messagesOf(db, conversation.id))[1]).toMatchObject({ status: "failed", content: "", rev: 3 });
+      expect(await conversation.read()).toMatchObject({ openTurns: 0, messageCount: 1, rev: 3, updatedAt: NOW });
+    });
+
+    it("is incomplete where some was, and the text is kept and listed", async () => {
+      const { conversation, turn } = await givenLost("Half an ans");
+      await sweepTurns({ ...startInstance(db), clock: () => NOW + 60 });
+      expect(await turnRow(db, turn)).toMatchObject({ status: "incomplete", restarts: 1, error: lost });
+      const { rows } = await listMessages(db, conversation.owner, { conversationId: conversation.id, limit: 9 });
+      expect(rows.map(({ content }) => content)).toEqual(["Are you there?", "Half an ans"]);
+      expect(rows[1]).toMatchObject({ status: "incomplete", rev: 3 });
+      expect(await conversation.read()).toMatchObject({
+        openTurns: 0,
+        messageCount: 2,
+        lastMessage: "Half an ans",
+        updatedAt: NOW + 60,
+      });
+      await expectTrueCounts(db, conversation.id);
+    });
+
+    it("leaves its conversation free: the next message is answered", async () => {
+      const { conversation } = await givenLost();
+      const next = startInstance(db, answering());
+      await sweepTurns(next);
+      expect(await wholeAnswer(await send(next, conversation, "Hello?"))).toMatchObject({
+        content: "Answer to Are you there?\n\nHello?",
+      });
+      await expectTrueCounts(db, conversation.id);
+    });
+
+    it("is closed once, however often it is swept", async () => {
+      const { conversation, turn } = await givenLost("Half");
+      const deps = startInstance(db);
+      await Promise.all([sweepTurns(deps), sweepTurns(deps)]);
+      const after = [await turnRow(db, turn), await conversation.read()];
+      await sweepTurns(deps);
+      expect([await turnRow(db, turn), await conversation.read()]).toEqual(after);
+      expect(after[0]).toMatchObject({ restarts: 1 });
+    });
+
+    it("stays closed: what its own process stores later changes nothing, and its waiter hears how it stands", async () => {
+      const { dead, conversation, turn, call } = await givenLost("Half");
+      await sweepTurns(startInstance(db));
+      const stored = () => Promise.all([turnRow(db, turn), messagesOf(db, conversation.id), conversation.read()]);
+      const before = await stored();
+      call.end("A whole answer, too late");
+      expect(await turn.ended).toMatchObject({ status: "incomplete", content: "Half", error: lost });
+      await expect(wholeAnswer(turn)).rejects.toMatchObject({
+        code: "provider_failed",
+        details: { turnId: turn.turnId },
+      });
+      expect(await stored()).toEqual(before);
+      expect(dead.logged).toEqual([]);
+    });
+  });
+
+  it("a turn whose lease still holds is left alone", async () => {
+    const deps = startInstance(db);
+    const conversation = await newConversation(db);
+    const turns = [await send(deps, conversation, "One"), await send(deps, conversation, "Two")];
+    const rows = () => Promise.all(turns.map((turn) => turnRow(db, turn)));
+    const before = await rows();
+    const other = startInstance(db, answering());
+    await sweepTurns(other);
+    expect(await rows()).toEqual(before);
+    expect(other.live.turns.size).toBe(0);
+  });
+
+  it("a turn whose lease is renewed at the last moment is left alone", async () => {
+    const { dead, turn } = await givenLost();
+    const slow: Db = {
+      ...db,
+      async all(...read) {
+        const rows = await db.all(...read);
+        await renewLeases(dead);
+        return rows;
+      },
+    };
+    await sweepTurns(startInstance(slow));
+    expect(await turnRow(db, turn)).toMatchObject({ status: "in_progress", restarts: 0 });
+  });
+
+  it("a turn that could not be stored is told of in the log, and closed when its lease has run out", async () => {
+    const deps = startInstance(db, answering());
+    const full = { ...db.turnWrites, finish: () => Promise.reject(new Error("disk full")) };
+    const conversation = await newConversation(db);
+    const turn = await send({ ...deps, db: { ...db, turnWrites: full } }, conversation, "Are you there?");
+    await expect(turn.ended).rejects.toThrow("disk full");
+    await eventually(() =>
+      expect(deps.logged).toEqual([expect.objectContaining({ turn_id: turn.turnId, err: expect.any(Error) })]),
+    );
+    expect(await turnRow(db, turn)).toMatchObject({ status: "in_progress" });
+    await lapse(db, turn);
+    await sweepTurns(deps);
+    expect(await turnRow(db, turn)).toMatchObject({ status: "failed", error: lost });
+    await expectTrueCounts(db, conversation.id);
+  });
+
+  describe("leases", () => {
+    it("are renewed for this process's turns, running or in line, and for no other's", async () => {
+      const [mine, other] = [startInstance(db), startInstance(db)];
+      const conversation = await newConversation(db);
+      const turns = [await send(mine, conversation, "One"), await send(mine, conversation, "Two")];
+      const foreign = await send(other, await newConversation(db), "Three");
+      await lapse(db, ...turns, foreign);
+      await renewLeases(mine);
+      for (const turn of turns) expect((await turnRow(db, turn)).leaseUntil).toBeGreaterThan(Date.now());
+      expect((await turnRow(db, foreign)).leaseUntil).toBe(1);
+      await renewLeases(other);
+      expect((await turnRow(db, foreign)).leaseUntil).toBeGreaterThan(Date.now());
+    });
+
+    it("are not renewed for a turn that was ended elsewhere: its provider is stopped", async () => {
+      const mine = startInstance(db);
+      const conversation = await newConversation(db);
+      const turns = [await send(mine, conversation, "One"), await send(mine, conversation, "Two")];
+      const ended = await mine.models.call(1);
+      const running = await send(mine, await newConversation(db), "Go on");
+      const goesOn = await mine.models.call(2);
+      await deleteConversation(db, conversation.owner, { id: conversation.id, now: NOW });
+      await renewLeases(mine);
+      expect([ended.signal.aborted, goesOn.signal.aborted]).toEqual([true, false]);
+      for (const turn of turns) await expect(wholeAnswer(turn)).rejects.toMatchObject({ code: "turn_cancelled" });
+      expect(mine.models.calls).toHaveLength(2);
+      goesOn.end("Done");
+      expect(await wholeAnswer(running)).toMatchObject({ content: "Done" });
+    });
+  });
+
+  it("recovery looks at once when it starts, and then every few seconds until it is stopped", async () => {
+    const [before, later] = [await givenLost(), await givenLost()];
+    const own = startInstance(db);
+    const kept = await send(own, await newConversation(db), "Mine");
+    await renewLeases(later.dead);
+    const stop = await startRecovery(own);
+    try {
+      expect(await turnRow(db, before.turn)).toMatchObject({ status: "failed", restarts: 1 });
+      expect(await turnRow(db, later.turn)).toMatchObject({ status: "in_progress" });
+      await lapse(db, later.turn, kept);
+      await eventually(async () => expect(await turnRow(db, later.turn)).toMatchObject({ status: "failed" }));
+      expect(await turnRow(db, kept)).toMatchObject({ status: "in_progress", leaseUntil: expect.any(Number) });
+      expect((await turnRow(db, kept)).leaseUntil).toBeGreaterThan(Date.now());
+    } finally {
+      stop();
+    }
+  });
+});

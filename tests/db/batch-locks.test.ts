@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+import { isConflict } from "../../src/db/db.ts";
+import { openClient, postgresDb } from "../../src/db/postgres.ts";
+import { freshPostgres } from "../support/databases.ts";
+import { refusal, useDatabase } from "../support/db-handles.ts";
+import { nextId } from "../support/db-ids.ts";
+import { marksOf } from "../support/db-marks.ts";
+import { blocked, connectPostgres } from "../support/db-postgres.ts";
+
+describe("a batch on Postgres that waits for somebody's lock", () => {
+  const handles = useDatabase(freshPostgres);
+
+  /** Starts something that needs a row which somebody holds, and lets go of that once `meanwhile` is done. */
+  async function held<R>(id: string, start: () => Promise<R>, meanwhile: () => Promise<unknown>): Promise<R> {
+    const outside = connectPostgres(handles.url);
+    const { waiting } = await outside.begin(async (tx) => {
+      await tx`select 1 from tombstones where id = ${id} for update`;
+      const waiting = start();
+      await blocked(outside);
+      await meanwhile();
+      return { waiting };
+    });
+    return waiting;
+  }
+
+  it("shows nobody what it has written so far, not even its own handle", async () => {
+    const { put, raise, mustRaise, read } = marksOf();
+    const id = nextId();
+    await handles.db.batch([put(id)]);
+    const error = await held(
+      id,
+      () => refusal(handles.db.batch([put(nextId()), raise(id), mustRaise(nextId())])),
+      async () => {
+        expect(await read(handles.db)).toEqual([{ id, rev: 0 }]);
+        expect(await read(handles.other)).toEqual([{ id, rev: 0 }]);
+      },
+    );
+    expect(isConflict(error)).toBe(true);
+    expect(await read(handles.db)).toEqual([{ id, rev: 0 }]);
+  });
+
+  it("holds up no other batch and no verb of its handle, and undoes none of them", async () => {
+    const { userId, put, raise, mustRaise, read } = marksOf();
+    const [id, beside, direct] = [nextId(), nextId(), nextId()];
+    await handles.db.batch([put(id)]);
+    await held(
+      id,
+      () => refusal(handles.db.batch([raise(id), mustRaise(nextId())])),
+      async () => {
+        await handles.db.batch([put(beside)]);
+        await handles.db.insert(handles.db.tables.tombstones).values({ id: direct, userId, rev: 0, deletedAt: 0 });
+      },
+    );
+    expect((await read(handles.db)).map((row) => row.id)).toEqual([id, beside, direct]);
+  });
+
+  it("goes on upon what was committed meanwhile", async () => {
+    const { put, raise } = marksOf();
+    const id = nextId();
+    await handles.db.batch([put(id)]);
+    const outside = connectPostgres(handles.url);
+    const { waiting } = await outside.begin(async (tx) => {
+      await tx`update tombstones set rev = 41 where id = ${id}`;
+      const waiting = handles.db.batch([raise(id)]);
+      await blocked(outside);
+      return { waiting };
+    });
+    expect(await waiting).toEqual([[{ rev: 42 }]]);
+  });
+
+  it("makes a ping fail in its time where it holds the only connection, and no longer", async () => {
+    const client = await openClient(handles.url, 1);
+    const narrow = postgresDb(client);
+    const { put, raise } = marksOf();
+    const id = nextId();
+    await handles.db.batch([put(id)]);
+    const rows = await held(
+      id,
+      () => narrow.batch([raise(id)]),
+      async () => expect(await refusal(narrow.ping(50))).toEqual(new Error("no answer within 50 ms")),
+    );
+    expect(rows).toEqual([[{ rev: 1 }]]);
+    expect(await narrow.ping(5_000)).toBeUndefined();
+    await narrow.close();
+  });
+});

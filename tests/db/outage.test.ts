@@ -1,0 +1,60 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type postgres from "postgres";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { freshPostgres } from "../support/databases.ts";
+import { useDatabase } from "../support/db-handles.ts";
+import { nextId } from "../support/db-ids.ts";
+import { marksOf } from "../support/db-marks.ts";
+import { blocked, connectPostgres } from "../support/db-postgres.ts";
+import { startWire } from "../support/db-wire.ts";
+
+const program = fileURLToPath(new URL("../support/db-outage.ts", import.meta.url));
+
+/** Runs the program; one that hangs is killed. */
+function start(...args: string[]) {
+  const child = spawn(process.execPath, [program, ...args], { timeout: 15_000, killSignal: "SIGKILL" });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
+  const ended = once(child, "close").then(([code, signal]) => ({ code: code ?? signal, output }));
+  const told = new Promise((resolve) => child.stdout.once("data", resolve));
+  return { ended, heardOf: () => Promise.race([told, ended]) };
+}
+
+/** The server ends every session that waits for a lock. */
+const endSessions = (client: postgres.Sql) =>
+  client`select pg_terminate_backend(pid) from pg_stat_activity
+    where wait_event_type = 'Lock' and datname = current_database()`;
+
+const losses = ["ended by the server", "closed", "reset"] as const;
+
+describe.each(["batches", "statements"])("a process whose connections are lost in the middle of %s", (form) => {
+  const handles = useDatabase(freshPostgres);
+
+  it.each(losses)(
+    "has these refused, stores nothing of them, and goes on where the connections were %s",
+    { timeout: 30_000 },
+    async (how) => {
+      const held = nextId();
+      await handles.db.batch([marksOf().put(held)]);
+      const { read } = marksOf("outage");
+      const before = await read(handles.db);
+      const [outside, wire] = [connectPostgres(handles.url), await startWire(handles.url)];
+      const { ended } = await outside.begin(async (tx) => {
+        await tx`select 1 from tombstones where id = ${held} for update`;
+        const { ended, heardOf } = start(wire.url, held, form);
+        await blocked(outside, 10);
+        if (how === "ended by the server") await endSessions(outside);
+        else wire.lose(how);
+        await heardOf();
+        return { ended };
+      });
+      const { code, output } = await ended;
+      expect({ code, output }).toEqual({ code: 0, output: expect.stringMatching(/^lost 10\nstored \d+\n$/) });
+      const stored = Number(/stored (\d+)/.exec(output)?.[1]);
+      expect(await read(handles.db)).toHaveLength(before.length + stored);
+    },
+  );
+});

@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { FailureKind, TurnError } from "../../src/core/model.ts";
+import { type Dispatcher, KEY, onlyAttempt, runtimes, startDispatcher } from "../support/models-dispatch.ts";
+import { event, type Provider, type Script, startProvider } from "../support/provider.ts";
+
+const MARKER = "marker-of-the-body";
+
+type Case = { what: string; target?: string; script: Script; outcome: FailureKind; code: TurnError["code"] };
+
+const openai = (status: number, code: string | null, type = "error"): Script => ({
+  status,
+  error: { error: { message: `${MARKER} for ${KEY}`, type, param: null, code } },
+});
+
+const cases: Case[] = [
+  { what: "429", script: openai(429, "rate_limit_exceeded"), outcome: "rate_limited", code: "provider_unavailable" },
+  { what: "429 without a code", script: openai(429, null), outcome: "rate_limited", code: "provider_unavailable" },
+  {
+    what: "429 for a quota",
+    script: openai(429, "insufficient_quota"),
+    outcome: "quota_exhausted",
+    code: "provider_failed",
+  },
+  {
+    what: "429 for a quota, by its type alone",
+    script: openai(429, null, "insufficient_quota"),
+    outcome: "quota_exhausted",
+    code: "provider_failed",
+  },
+  {
+    what: "429 for a spend limit",
+    script: openai(429, "organization_spend_limit_exceeded"),
+    outcome: "quota_exhausted",
+    code: "provider_failed",
+  },
+  {
+    what: "Groq's 429",
+    target: "groq/a-model",
+    script: { ...openai(429, "rate_limit_exceeded", "tokens"), headers: { "retry-after": "7" } },
+    outcome: "rate_limited",
+    code: "provider_unavailable",
+  },
+  {
+    what: "Groq's 498",
+    target: "groq/a-model",
+    script: openai(498, null),
+    outcome: "overloaded",
+    code: "provider_unavailable",
+  },
+  { what: "500", script: openai(500, null, "server_error"), outcome: "overloaded", code: "provider_unavailable" },
+  { what: "503", script: openai(503, null), outcome: "overloaded", code: "provider_unavailable" },
+  {
+    what: "a proxy's page",
+    script: { status: 502, headers: { "content-type": "text/html" }, error: `<h1>${MARKER}</h1>` },
+    outcome: "overloaded",
+    code: "provider_unavailable",
+  },
+  { what: "401", script: openai(401, "invalid_api_key"), outcome: "auth", code: "provider_failed" },
+  {
+    what: "Groq's 401",
+    target: "groq/a-model",
+    script: openai(401, "invalid_api_key"),
+    outcome: "auth",
+    code: "provider_failed",
+  },
+  { what: "403", script: openai(403, null), outcome: "auth", code: "provider_failed" },
+  { what: "404", script: openai(404, null), outcome: "model_gone", code: "provider_failed" },
+  { what: "404 for the model", script: openai(404, "model_not_found"), outcome: "model_gone", code: "provider_failed" },
+  {
+    what: "Groq's 400 for a model that is off",
+    target: "groq/a-model",
+    script: openai(400, "model_decommissioned"),
+    outcome: "model_gone",
+    code: "provider_failed",
+  },
+  { what: "400", script: openai(400, "unsupported_value"), outcome: "bad_request", code: "provider_failed" },
+  { what: "422", script: openai(422, null), outcome: "bad_request", code: "provider_failed" },
+  {
+    what: "400 for the length",
+    script: openai(400, "context_length_exceeded"),
+    outcome: "context_length",
+    code: "context_too_long",
+  },
+  {
+    what: "Groq's 400 for the length",
+    target: "groq/a-model",
+    script: openai(400, "context_length_exceeded"),
+    outcome: "context_length",
+    code: "context_too_long",
+  },
+  {
+    what: "400 for the content",
+    script: openai(400, "content_filter"),
+    outcome: "content_filter",
+    code: "content_refused",
+  },
+  {
+    what: "400 for a policy",
+    script: openai(400, "content_policy_violation"),
+    outcome: "content_filter",
+    code: "content_refused",
+  },
+];
+
+describe.each(runtimes)("a refusal on %s", (runtime) => {
+  let provider: Provider;
+  let dispatcher: Dispatcher;
+  beforeAll(async () => {
+    provider = await startProvider();
+    dispatcher = startDispatcher(runtime, provider);
+  });
+  afterAll(async () => {
+    await dispatcher.stop();
+    await provider.close();
+  });
+
+  it.each(cases)("$what is $outcome, told as $code", async ({ target = "openai/a-model", script, outcome, code }) => {
+    provider.behave(() => script);
+    const asked = provider.asked.length;
+    const turn = dispatcher.send(target);
+    const last = await turn.last;
+    expect(last).toMatchObject({ type: "failed", target, error: { code } });
+    expect(onlyAttempt(last)).toMatchObject({ target, outcome, status: script.status });
+    expect(provider.asked.length - asked, "the client tries no second time").toBe(1);
+    await expect.poll(provider.busy).toBe(0);
+    expect(JSON.stringify(turn.heard)).not.toMatch(new RegExp(`${MARKER}|${KEY}`));
+  });
+
+  it("inside a stream shows nothing of the provider's words either", async () => {
+    provider.behave(() => ({ raw: event({ error: { message: `${MARKER} ${KEY}`, type: "server_error" } }) }));
+    const turn = dispatcher.send("openai/a-model");
+    expect(await turn.last).toMatchObject({ type: "failed", error: { code: "provider_failed" } });
+    expect(JSON.stringify(turn.heard)).not.toMatch(new RegExp(`${MARKER}|${KEY}`));
+  });
+
+  it("with a body of megabytes is still named by its status, and leaves no connection busy", async () => {
+    provider.behave(() => ({ status: 503, error: { error: { message: MARKER.repeat(200_000) } } }));
+    const last = await dispatcher.send("openai/a-model").last;
+    expect(onlyAttempt(last)).toMatchObject({ outcome: "overloaded", status: 503 });
+    await expect.poll(provider.busy).toBe(0);
+  });
+
+  it("of the connection itself is connect, told as provider_unavailable", async () => {
+    const gone = await startProvider();
+    await gone.close();
+    const alone = startDispatcher(runtime, gone);
+    for (const target of ["openai/a-model", "groq/a-model"]) {
+      const last = await alone.send(target).last;
+      expect(last).toMatchObject({ type: "failed", error: { code: "provider_unavailable" } });
+      expect(onlyAttempt(last)).toMatchObject({ target, outcome: "connect", status: null });
+    }
+    expect(await alone.stop()).toBe(0);
+  });
+
+  it("by a redirect sends the conversation nowhere else", async () => {
+    const elsewhere = await startProvider();
+    provider.behave(() => ({ status: 307, headers: { location: `${elsewhere.openaiUrl}/chat/completions` } }));
+    const last = await dispatcher.send("openai/a-model").last;
+    await elsewhere.close();
+    expect(elsewhere.asked).toEqual([]);
+    expect(last).toMatchObject({ type: "failed", error: { code: "provider_failed" } });
+  });
+});

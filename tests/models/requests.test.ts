@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { createRegistry } from "../../src/models/registry.ts";
+import { createTransport, type Transport } from "../../src/models/transport.ts";
+import { type Asked, type Provider, startProvider } from "../support/provider.ts";
+
+const KEY = "sk-of-the-test";
+const messages = [
+  { role: "system", content: "Be brief." },
+  { role: "user", content: 'Größe? 😀 "quoted" \u2028' },
+  { role: "assistant", content: "42" },
+  { role: "user", content: "Sure?" },
+] as const;
+
+let provider: Provider;
+let transport: Transport;
+beforeAll(async () => {
+  provider = await startProvider();
+  transport = createTransport();
+});
+afterAll(async () => {
+  await transport.close();
+  await provider.close();
+});
+
+/** What one call to a target puts on the wire. */
+async function sentTo(name: string, apiKey: string | undefined = KEY): Promise<Asked> {
+  const groq = { apiKey: KEY, baseURL: provider.groqUrl };
+  const registry = createRegistry(
+    { openai: { apiKey, baseURL: provider.openaiUrl }, groq, aliases: new Map() },
+    transport,
+  );
+  const target = await registry.target(name);
+  if (!target) throw new Error("no target");
+  await Array.fromAsync(target.provider({ model: target.model, messages }, new AbortController().signal));
+  const sent = provider.asked.at(-1);
+  if (!sent) throw new Error("nothing was asked");
+  return sent;
+}
+
+describe("what OpenAI is sent", () => {
+  it("is the model, the messages, a stream and its usage, and no more", async () => {
+    const { path, authorization, body } = await sentTo("openai/gpt-6-luna");
+    expect(path).toBe("/v1/chat/completions");
+    expect(authorization).toBe(`Bearer ${KEY}`);
+    expect(body).toEqual({ model: "gpt-6-luna", messages, stream: true, stream_options: { include_usage: true } });
+  });
+
+  it("does not take a key from the environment for a server that needs none", async () => {
+    vi.stubEnv("OPENAI_API_KEY", "sk-from-elsewhere");
+    expect(JSON.stringify((await sentTo("openai/a", undefined)).headers)).not.toContain("sk-from-elsewhere");
+  });
+});
+
+describe("what Groq is sent", () => {
+  it("is the model, the messages and a stream, and no more", async () => {
+    const { path, authorization, body } = await sentTo("groq/openai/gpt-oss-20b");
+    expect(path).toBe("/openai/v1/chat/completions");
+    expect(authorization).toBe(`Bearer ${KEY}`);
+    expect(body).toEqual({ model: "openai/gpt-oss-20b", messages, stream: true });
+  });
+});
+
+it.each(["openai/a", "groq/a"])("what %s is sent depends on no variable that its client knows", async (target) => {
+  vi.stubEnv("OPENAI_ORG_ID", "marker-org");
+  vi.stubEnv("OPENAI_PROJECT_ID", "marker-project");
+  vi.stubEnv("OPENAI_ADMIN_KEY", "marker-admin");
+  vi.stubEnv("OPENAI_CUSTOM_HEADERS", "X-Custom: marker-header");
+  vi.stubEnv("GROQ_CUSTOM_HEADERS", "X-Custom: marker-header");
+  expect(JSON.stringify((await sentTo(target)).headers)).not.toContain("marker");
+});

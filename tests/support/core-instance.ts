@@ -1,0 +1,99 @@
+import { eq } from "drizzle-orm";
+import { expect, onTestFinished } from "vitest";
+import { createConversation, getConversation } from "../../src/core/conversations.ts";
+import { type Actor, actAs, type Role } from "../../src/core/identity.ts";
+import { createLive, type LiveTurn, type TurnDeps } from "../../src/core/live.ts";
+import { beginTurn, drainTurns } from "../../src/core/turns.ts";
+import type { Db } from "../../src/db/db.ts";
+import type { Conversation, Message, Turn } from "../../src/db/tables.ts";
+import { type TestModels, testModels } from "./core-models.ts";
+import { open } from "./databases.ts";
+
+export const NOW = Date.UTC(2026, 0, 31, 12);
+
+export type Instance = TurnDeps & {
+  models: TestModels;
+  /** What the instance's clock shows, and how often it was looked at. */
+  time: { now: number; looks: number };
+  logged: object[];
+};
+
+/** A process of its own, as far as turns are concerned. What it still runs when the test is over is stopped. */
+export function startInstance(db: Db, models: TestModels = testModels()): Instance {
+  const time = { now: NOW, looks: 0 };
+  const logged: object[] = [];
+  const clock = () => {
+    time.looks++;
+    return time.now;
+  };
+  const log = { error: (fields: object) => void logged.push(fields) };
+  const live = createLive();
+  onTestFinished(() => drainTurns(live, 0));
+  return { db, models, live, clock, systemPrompt: null, log, time, logged };
+}
+
+/** A database for one test alone, as those need that sweep it. */
+export async function openForTest(url: string): Promise<Db> {
+  const db = await open(url);
+  onTestFinished(() => db.close()); // after what was registered later, so that turns can still be stored
+  return db;
+}
+
+export const as = (role: Role, userId: string, named?: string): Actor => actAs({ role, userId }, named);
+
+let users = 0;
+/** A user whom no other test has. */
+export const newUser = (): Actor => as("user", `user-${++users}`);
+
+/** An empty conversation of a new user. */
+export async function newConversation(db: Db, set: Partial<Conversation> = {}) {
+  const owner = newUser();
+  const { id } = await createConversation(db, owner, { title: null, now: NOW });
+  if (Object.keys(set).length > 0) await change(db, id, set);
+  return { owner, id, read: () => getConversation(db, as("admin", "root"), id) };
+}
+
+/** Changes a conversation's row as another part of Parley would. */
+export async function change(db: Db, id: string, set: Partial<Conversation>): Promise<void> {
+  await db.update(db.tables.conversations).set(set).where(eq(db.tables.conversations.id, id));
+}
+
+/** Sends a message to an existing conversation. */
+export const send = (deps: TurnDeps, to: { owner: Actor; id: string }, content: string): Promise<LiveTurn> =>
+  beginTurn(deps, to.owner, { conversationId: to.id, content, model: undefined });
+
+export async function turnsOf(db: Db, conversationId: string): Promise<Turn[]> {
+  const t = db.tables.turns;
+  return db.select().from(t).where(eq(t.conversationId, conversationId)).orderBy(t.id);
+}
+
+export async function turnRow(db: Db, { turnId }: { turnId: string }): Promise<Turn> {
+  const [row] = await db.select().from(db.tables.turns).where(eq(db.tables.turns.id, turnId));
+  if (!row) throw new Error("there is no such turn");
+  return row;
+}
+
+/** Every message of a conversation as it is stored, in order. */
+export async function messagesOf(db: Db, conversationId: string): Promise<Message[]> {
+  const m = db.tables.messages;
+  return db.select().from(m).where(eq(m.conversationId, conversationId)).orderBy(m.seq);
+}
+
+/** Lets the leases of turns run out. The last is written first: no order of rows may matter. */
+export async function lapse(db: Db, ...turns: { turnId: string }[]): Promise<void> {
+  const t = db.tables.turns;
+  for (const { turnId } of turns.toReversed()) await db.update(t).set({ leaseUntil: 1 }).where(eq(t.id, turnId));
+}
+
+/** Holds a conversation's counts equal to what is stored. */
+export async function expectTrueCounts(db: Db, conversationId: string): Promise<void> {
+  const [turns, messages] = [await turnsOf(db, conversationId), await messagesOf(db, conversationId)];
+  const row = await getConversation(db, as("admin", "root"), conversationId);
+  expect({ openTurns: row.openTurns, messageCount: row.messageCount }).toEqual({
+    openTurns: turns.filter(({ status }) => status === "queued" || status === "in_progress").length,
+    messageCount: messages.filter(isListed).length,
+  });
+}
+
+const isListed = ({ status, content, deletedAt, supersededAt }: Message) =>
+  (status === "completed" || status === "incomplete") && content !== "" && deletedAt === null && supersededAt === null;

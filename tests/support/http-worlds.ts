@@ -1,0 +1,45 @@
+import type { TestContext } from "vitest";
+import type { Called } from "./app.ts";
+import { databases } from "./databases.ts";
+import { type Provider, startProvider } from "./provider.ts";
+import { type Runtime, type Service, startService } from "./service.ts";
+
+/** Every runtime with every database, for `describe.each`. */
+export const worlds = (["node", "bun"] as const).flatMap((runtime: Runtime) =>
+  databases.map(({ database, fresh }) => ({ runtime, database, fresh })),
+);
+
+export type Message = { id: string; role: "user" | "assistant"; content: string };
+
+type Test = Pick<TestContext, "onTestFinished" | "signal">;
+
+/** A provider that is closed at the end of the test. */
+export async function providerForTest({ onTestFinished }: Test): Promise<Provider> {
+  const provider = await startProvider();
+  onTestFinished(() => provider.close());
+  return provider;
+}
+
+type Setting = { runtime: Runtime; url: string; provider: Provider; env?: Record<string, string> };
+
+/** A service over `url` that asks `provider`, and whose process is gone at the end of the test, also if its time ran out. */
+export async function serviceForTest(test: Test, { runtime, url, provider, env = {} }: Setting): Promise<Service> {
+  test.signal.throwIfAborted();
+  const service = await startService(runtime, { DATABASE_URL: url, OPENAI_BASE_URL: provider.openaiUrl, ...env });
+  if (test.signal.aborted) await service.end("SIGKILL");
+  test.signal.throwIfAborted();
+  test.onTestFinished(async () => void (await service.end("SIGKILL")));
+  return service;
+}
+
+/** Sends until the queue has room: a refused message was not stored. */
+export async function sendUntilRoom(service: Service, chat_id: string, message: string): Promise<Called> {
+  for (;;) {
+    const sent = await service.call("POST", "/chat", { chat_id, message });
+    if (sent.status !== 429) return sent;
+  }
+}
+
+/** Question and answer in turn, as they are listed. */
+export const pairsOf = (messages: readonly Message[]): (string | undefined)[][] =>
+  messages.flatMap(({ content }, i) => (i % 2 === 0 ? [[content, messages[i + 1]?.content]] : []));
