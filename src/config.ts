@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { parseEnv } from "node:util";
+import { parse } from "dotenv";
 import { z } from "zod";
 import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
@@ -9,9 +9,10 @@ import type { ModelsConfig } from "./models/registry.ts";
 const whole = (min: number, max: number) =>
   z
     .string()
-    .regex(/^\d+$/, "must be a whole number")
+    .regex(/^\d+$/, { error: "must be a whole number", abort: true })
     .transform(Number)
-    .pipe(z.int().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+    .refine((value) => value >= min, { error: `must be at least ${min}`, abort: true })
+    .refine((value) => value <= max, `must be at most ${max}`);
 
 const milliseconds = whole(1, 2 ** 31 - 1);
 const flag = z.stringbool({ error: "must be true or false" });
@@ -30,8 +31,10 @@ const environment = z.object({
     .string()
     .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
     .optional(),
-  // To ignore these would leave a service open that was meant to be closed.
+  // To ignore these would leave a service more open than it was meant to be.
   JWT_JWKS_URL: notYet,
+  JWT_ISSUER: notYet,
+  JWT_AUDIENCE: notYet,
   API_KEYS: notYet,
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
   OPENAI_API_KEY: z.string().optional(),
@@ -64,7 +67,7 @@ export type Configured = { config: Config } | { problems: string[] };
 
 /** Reads the variables, `.env` in the working directory below them; an empty one counts as absent. */
 export function readEnvironment(): Record<string, string | undefined> {
-  const file = existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+  const file = existsSync(".env") ? parse(readFileSync(".env", "utf8").replace(/^\uFEFF/, "")) : {};
   return { ...file, ...process.env };
 }
 
@@ -72,16 +75,15 @@ export function readEnvironment(): Record<string, string | undefined> {
 export function parseConfig(env: Record<string, string | undefined>): Configured {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
   const parsed = environment.safeParse(given);
-  if (!parsed.success) {
-    return { problems: parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) };
+  const open = given["JWT_SECRET"] === undefined;
+  const host = given["HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0");
+  const problems = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
+  if (open && !isLoopback(host) && !flag.safeParse(given["ALLOW_OPEN"]).data) {
+    problems.push(
+      "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is meant",
+    );
   }
-  const open = parsed.data.JWT_SECRET === undefined;
-  const host = parsed.data.HOST ?? (open ? "127.0.0.1" : "0.0.0.0");
-  if (open && !parsed.data.ALLOW_OPEN && !isLoopback(host)) {
-    return {
-      problems: [`HOST: ${host} would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is what you want`],
-    };
-  }
+  if (!parsed.data || problems.length > 0) return { problems };
   return { config: { ...parsed.data, HOST: host, open, models: modelsFrom(parsed.data) } };
 }
 
@@ -126,7 +128,9 @@ function aliases(value: string, context: z.RefinementCtx): Map<string, string[]>
   const result = new Map<string, string[]>();
   for (const part of value.split(";").map((text) => text.trim())) {
     if (part === "") continue;
-    const [alias = "", list = ""] = part.split("=", 2).map((text) => text.trim());
+    const [alias = "", list = ""] = [part.split("=", 1)[0], part.slice(part.indexOf("=") + 1)].map((text) =>
+      text?.trim(),
+    );
     const targets = list.split(",").map((target) => target.trim());
     if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq)\/\S+$/.test(target))) {
       context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });

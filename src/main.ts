@@ -1,6 +1,6 @@
 import { serve } from "@hono/node-server";
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
-import { createLog, type Logger } from "./http/log.ts";
+import { type Logger, openLog } from "./http/log.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
 const IDLE_CONNECTION_S = 60;
@@ -12,14 +12,14 @@ async function main(): Promise<void> {
   const configured = parseConfig(readEnvironment());
   if ("problems" in configured) return fail(configured.problems);
   const { config } = configured;
-  const log = createLog(config.LOG_LEVEL, config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json"));
+  const { log, close } = openLog(config.LOG_LEVEL, config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json"));
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
   const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
   if (!server) return parley.stop();
   parley.ready();
+  stopOnSignal(log, { stop: () => parley.stop(server.close()), close });
   greet(log, config, { port: server.port, models: parley.models });
-  stopOnSignal(log, () => parley.stop(server.close()));
 }
 
 type Listening = { port: number; close(): Promise<void> };
@@ -73,7 +73,7 @@ function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "mode
 }
 
 /** The first signal ends it cleanly, a second one at once. */
-function stopOnSignal(log: Logger, stop: () => Promise<void>): void {
+function stopOnSignal(log: Logger, { stop, close }: Record<"stop" | "close", () => Promise<void>>): void {
   let since: number | undefined;
   const onSignal = async (signal: string) => {
     if (since !== undefined) {
@@ -84,7 +84,8 @@ function stopOnSignal(log: Logger, stop: () => Promise<void>): void {
     log.info({ signal }, "stopping");
     await stop();
     log.info("stopped");
-    log.flush(() => process.exit(0));
+    await close();
+    process.exit(0);
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);

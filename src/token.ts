@@ -22,6 +22,6 @@ async function main(): Promise<void> {
 }
 
 await main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : "failed"}\n${usage}\n`);
+  process.stderr.write(`${error instanceof Error ? error.message.split("\n", 1)[0] : "failed"}\n${usage}\n`);
   process.exitCode = 1;
 });

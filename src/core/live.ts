@@ -48,9 +48,14 @@ export type LiveTurn = {
 };
 
 /** The turns of this process, by their ids, and in line by their conversations. */
-export type Live = { readonly turns: Map<string, LiveTurn>; readonly lines: Map<string, Set<LiveTurn>> };
+export type Live = {
+  readonly turns: Map<string, LiveTurn>;
+  readonly lines: Map<string, Set<LiveTurn>>;
+  /** The ids of those that hold their conversation's slot: only these are this process's to run. */
+  readonly holding: Set<string>;
+};
 
-export const createLive = (): Live => ({ turns: new Map(), lines: new Map() });
+export const createLive = (): Live => ({ turns: new Map(), lines: new Map(), holding: new Set() });
 
 export function addLive(live: Live, turn: LiveTurn): void {
   live.turns.set(turn.turnId, turn);
@@ -62,6 +67,7 @@ export function removeLive(live: Live, turnId: string): void {
   const turn = live.turns.get(turnId);
   if (!turn) return;
   live.turns.delete(turnId);
+  live.holding.delete(turnId);
   const line = live.lines.get(turn.conversationId);
   line?.delete(turn);
   if (line?.size === 0) live.lines.delete(turn.conversationId);

@@ -1,4 +1,4 @@
-import { and, eq, inArray, lt, sql } from "drizzle-orm";
+import { and, eq, inArray, lt, or, sql } from "drizzle-orm";
 import { guard, isConflict, statement, step } from "../db/db.ts";
 import type { Turn } from "../db/tables.ts";
 import { closeOnConversation } from "../db/turn-writes.ts";
@@ -32,18 +32,24 @@ export async function startRecovery(deps: TurnDeps): Promise<() => void> {
   return () => clearInterval(timer);
 }
 
-/** Renews the leases of this process's turns, and stops those that were ended by somebody else. */
+/**
+ * Renews the leases of the turns that this process runs or holds in line, and stops those that it ran and that were ended
+ * by somebody else. One that was taken over while it waited is another's to renew.
+ */
 export async function renewLeases({ db, live }: TurnDeps): Promise<void> {
-  const ids = [...live.turns.keys()];
-  if (ids.length === 0) return;
+  const running = [...live.holding];
+  const waiting = [...live.turns.keys()].filter((id) => !live.holding.has(id));
+  if (running.length + waiting.length === 0) return;
   const t = db.tables.turns;
   const kept = await db
     .update(t)
     .set({ leaseUntil: sql`${db.now} + ${LEASE_MS}` })
-    .where(and(inArray(t.id, ids), inArray(t.status, ["queued", "in_progress"])))
+    .where(
+      or(and(inArray(t.id, running), eq(t.status, "in_progress")), and(inArray(t.id, waiting), eq(t.status, "queued"))),
+    )
     .returning({ id: t.id });
   const open = new Set(kept.map((turn) => turn.id));
-  for (const id of ids) if (!open.has(id)) live.turns.get(id)?.stop.abort();
+  for (const id of running) if (!open.has(id)) live.turns.get(id)?.stop.abort();
 }
 
 const selectLost = statement([], (db) => {

@@ -86,7 +86,9 @@ export function startTurn(
   const ended = (async () => {
     try {
       const elsewhere = turn.status === "queued" ? await waitForSlot(deps, turn, stop.signal) : null;
-      return elsewhere ?? (await runTurn(deps, turn, stop.signal));
+      if (elsewhere) return elsewhere;
+      live.holding.add(turn.turnId);
+      return await runTurn(deps, turn, stop.signal);
     } finally {
       removeLive(live, turn.turnId);
     }

@@ -1,21 +1,30 @@
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
-import pino, { type DestinationStream, type Logger } from "pino";
+import pino, { type Logger } from "pino";
 import type { HttpEnv } from "./env.ts";
 
 export type { Logger };
 
 /** JSON lines, or short ones for people on a terminal. No message text is ever given to it; secrets are cut out. */
-export function createLog(level: string, format: "json" | "pretty"): Logger {
-  const destination: DestinationStream =
-    format === "pretty" ? { write: prettyLine } : pino.destination({ dest: 1, sync: false });
+export function openLog(level: string, format: "json" | "pretty"): { log: Logger; close(): Promise<void> } {
   const redact = ["*.authorization", "*.cookie", "*.apiKey", "err.headers", "err.request", "err.params", "err.query"];
-  const base = null; // no pid and host name: one process, one stream
   const formatters = { level: (label: string) => ({ level: label }) };
-  return pino(
-    { level, base, formatters, redact, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: plainError } },
-    destination,
-  );
+  const options = {
+    level,
+    base: null, // no pid and host name: one process, one stream
+    formatters,
+    redact,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: plainError },
+  };
+  if (format === "pretty") return { log: pino(options, { write: prettyLine }), close: async () => {} };
+  const lines = pino.destination({ dest: 1, sync: false });
+  const close = () =>
+    new Promise<void>((resolve) => {
+      lines.once("close", resolve); // what is still on its way is written first
+      lines.end();
+    });
+  return { log: pino(options, lines), close };
 }
 
 /** An error without what drivers hang on it: statements with their parameters, request bodies. */

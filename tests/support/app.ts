@@ -1,6 +1,6 @@
 import { parseConfig } from "../../src/config.ts";
 import { mintToken } from "../../src/http/auth.ts";
-import { createLog } from "../../src/http/log.ts";
+import { openLog } from "../../src/http/log.ts";
 import { startParley } from "../../src/start.ts";
 
 export const SECRET = "a secret of the tests, with more than 32 bytes";
@@ -18,7 +18,7 @@ export type Called = { status: number; headers: Headers; text: string; json: any
 export async function startApp(env: Record<string, string>): Promise<TestApp> {
   const configured = parseConfig({ SQLITE_SYNCHRONOUS: "normal", ...env });
   if ("problems" in configured) throw new Error(configured.problems.join("\n"));
-  const parley = await startParley(configured.config, createLog("silent", "json"));
+  const parley = await startParley(configured.config, openLog("silent", "json").log);
   parley.ready();
   return {
     async call(method, path, body, headers = {}) {

@@ -4,7 +4,7 @@ import { nextId } from "./db-ids.ts";
 
 // Tombstones have neither parents nor defaults: the plainest rows there are.
 
-const insertMark = statement(["id", "userId", "rev"], (db, $) =>
+export const insertMark = statement(["id", "userId", "rev"], (db, $) =>
   db
     .insert(db.tables.tombstones)
     .values({ id: $.id, userId: $.userId, rev: $.rev, deletedAt: 0 })
@@ -15,7 +15,7 @@ const insertSilently = statement(["id", "userId"], (db, $) =>
   db.insert(db.tables.tombstones).values({ id: $.id, userId: $.userId, rev: 0, deletedAt: 0 }),
 );
 
-const raiseMark = statement(["id"], (db, $) => {
+export const raiseMark = statement(["id"], (db, $) => {
   const t = db.tables.tombstones;
   return db
     .update(t)

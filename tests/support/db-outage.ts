@@ -1,35 +1,40 @@
 // A program of its own, run by tests/db/outage.test.ts: a test could not outlive a process that a lost connection ends.
 import { randomUUID } from "node:crypto";
-import { eq } from "drizzle-orm";
 import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
-import { marksOf } from "./db-marks.ts";
+import { insertMark, marksOf, raiseMark } from "./db-marks.ts";
 
-const [url = "", held = "", form = ""] = process.argv.slice(2);
+const [url = "", held = "", name = ""] = process.argv.slice(2);
 const db = await openDatabase(parseDatabaseUrl(url));
-const t = db.tables.tombstones;
-const { put, raise, userId } = marksOf("outage");
+const { put, raise, userId } = marksOf(`waits for ${held}`);
 
-const forms: Record<string, { wait(): PromiseLike<unknown>; store(): PromiseLike<unknown> }> = {
+type Form = { touch(id: string): PromiseLike<unknown>; store(): PromiseLike<unknown> };
+
+const forms: Record<string, Form> = {
   batches: {
-    wait: () => db.batch([put(randomUUID()), raise(held)]),
+    touch: (id) => db.batch([put(randomUUID(), 1), raise(id)]),
     store: () => db.batch([put(randomUUID())]),
   },
   statements: {
-    wait: () => db.update(t).set({ rev: 1 }).where(eq(t.id, held)),
-    store: () => db.insert(t).values({ id: randomUUID(), userId, rev: 0, deletedAt: 0 }),
+    touch: (id) => db.all(raiseMark, { id }),
+    store: () => db.all(insertMark, { id: randomUUID(), userId, rev: 0 }),
   },
 };
 
-const AT_ONCE = 10; // as many as there are connections
-
-async function failures(run: (() => PromiseLike<unknown>) | undefined): Promise<number> {
-  const outcomes = await Promise.allSettled(Array.from({ length: AT_ONCE }, () => run?.()));
-  return outcomes.filter(({ status }) => status === "rejected").length;
+/** Waits for the row that is held, and once that has failed tries at once to store another, until it is stored. */
+async function run({ touch, store }: Form): Promise<void> {
+  const [first] = await Promise.allSettled([touch(held)]);
+  if (first.status === "fulfilled") return;
+  console.log("lost");
+  for (;;) {
+    const [again] = await Promise.allSettled([store()]);
+    if (again.status === "fulfilled") return console.log("stored");
+  }
 }
 
-console.log("lost", await failures(forms[form]?.wait));
+const { [name]: form } = forms;
+if (!form) throw new Error(`there is no form ${name}`);
+const onEveryConnection = <R>(start: () => PromiseLike<R>) => Promise.all(Array.from({ length: 10 }, start));
 
-let stored = 0;
-for (let failed = AT_ONCE; failed > 0; stored += AT_ONCE - failed) failed = await failures(forms[form]?.store);
-console.log("stored", stored); // connections that lay idle were found dead on the way
+await onEveryConnection(() => form.touch(randomUUID())); // a connection behaves otherwise once it knows a statement
+await onEveryConnection(() => run(form));
 await db.close();

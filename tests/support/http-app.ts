@@ -1,5 +1,5 @@
 import { parseConfig } from "../../src/config.ts";
-import { createLog } from "../../src/http/log.ts";
+import { openLog } from "../../src/http/log.ts";
 import { type Parley, startParley } from "../../src/start.ts";
 import { bodyOf, type Called, read } from "./app.ts";
 
@@ -25,7 +25,7 @@ export type HttpApp = {
 export async function startHttp(env: Record<string, string>, { ready = true } = {}): Promise<HttpApp> {
   const configured = parseConfig({ SQLITE_SYNCHRONOUS: "normal", ...env });
   if ("problems" in configured) throw new Error(configured.problems.join("\n"));
-  const parley = await startParley(configured.config, createLog("silent", "json"));
+  const parley = await startParley(configured.config, openLog("silent", "json").log);
   if (ready) parley.ready();
   const document: Document = (await read(await parley.app.request("/openapi.json"))).json;
   const seen = new Map<string, boolean>();
