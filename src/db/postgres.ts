@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { clocks, postgresColumns } from "./columns.ts";
@@ -17,6 +18,7 @@ type Runner = Pick<postgres.Sql, "unsafe">;
 const CONNECT_TIMEOUT_S = 10;
 const CLOSE_TIMEOUT_S = 5;
 const RECONNECT_S = 0.25;
+const CLOSE_GAP_MS = 20;
 const MISSING_DATABASE = "3D000";
 const DUPLICATE_DATABASE = "42P04";
 
@@ -59,7 +61,7 @@ export function postgresDb(client: postgres.Sql): Db {
   // Drizzle binds a prepared statement to one client; this one hands each call to the transaction that is issuing it.
   let issuing: Runner = client;
   let closed = false;
-  const unsafe: Runner["unsafe"] = (...args) => issuing.unsafe(...args);
+  const unsafe = (...args: Parameters<Runner["unsafe"]>) => patiently(issuing.unsafe(...args));
   const router = { options: client.options, unsafe } as unknown as postgres.Sql;
 
   const verbs = verbsOf(drizzle({ client: router, casing: "snake_case" }));
@@ -112,6 +114,23 @@ export function postgresDb(client: postgres.Sql): Db {
 }
 
 const never = new Promise<never>(() => {});
+
+type Waiting = Pick<postgres.PendingQuery<postgres.Row[]>, "catch" | "values">;
+
+/**
+ * A query whose loss is told a moment late. Between a connection's error and its close the driver still takes queries for
+ * it, and never answers them: whoever tries again must not fall into that gap.
+ */
+const patiently = (query: Waiting): object => ({
+  values: () => patiently(query.values() as unknown as Waiting),
+  // biome-ignore lint/suspicious/noThenProperty: it stands in for the driver's own promise, which Drizzle awaits
+  then: (kept: () => unknown, broken: () => unknown) => query.catch(afterItsClose).then(kept, broken),
+});
+
+async function afterItsClose(error: unknown): Promise<never> {
+  if (isGone(error)) await sleep(CLOSE_GAP_MS);
+  throw error;
+}
 
 async function within(ms: number, query: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
