@@ -1,6 +1,6 @@
 import type postgres from "postgres";
 import { Conflict } from "./db.ts";
-import { codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
+import { afterItsClose, codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { type BeginTurn, begun, type FinishTurn, QUEUE_LIMIT, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
@@ -70,7 +70,7 @@ const NOT_MINE = "22012";
 /** The two writes as one statement each, with the same promises as the batched form. */
 export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): TurnWrites {
   const run = (text: string, values: readonly (string | number | null)[]) =>
-    client.unsafe(text, [...values], { prepare: true });
+    client.unsafe(text, [...values], { prepare: true }).catch(afterItsClose);
 
   return {
     async begin(input, create) {

@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { clocks, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
-import { codeOf, isGone, UNIQUE_VIOLATION } from "./postgres-errors.ts";
+import { afterItsClose, codeOf, isGone, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
@@ -18,7 +17,6 @@ type Runner = Pick<postgres.Sql, "unsafe">;
 const CONNECT_TIMEOUT_S = 10;
 const CLOSE_TIMEOUT_S = 5;
 const RECONNECT_S = 0.25;
-const CLOSE_GAP_MS = 20;
 const MISSING_DATABASE = "3D000";
 const DUPLICATE_DATABASE = "42P04";
 
@@ -117,20 +115,12 @@ const never = new Promise<never>(() => {});
 
 type Waiting = Pick<postgres.PendingQuery<postgres.Row[]>, "catch" | "values">;
 
-/**
- * A query whose loss is told a moment late. Between a connection's error and its close the driver still takes queries for
- * it, and never answers them: whoever tries again must not fall into that gap.
- */
+/** A query whose loss is told a moment late. */
 const patiently = (query: Waiting): object => ({
   values: () => patiently(query.values() as unknown as Waiting),
   // biome-ignore lint/suspicious/noThenProperty: it stands in for the driver's own promise, which Drizzle awaits
   then: (kept: () => unknown, broken: () => unknown) => query.catch(afterItsClose).then(kept, broken),
 });
-
-async function afterItsClose(error: unknown): Promise<never> {
-  if (isGone(error)) await sleep(CLOSE_GAP_MS);
-  throw error;
-}
 
 async function within(ms: number, query: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
