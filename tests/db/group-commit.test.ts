@@ -87,6 +87,20 @@ describe("the group commit of SQLite", () => {
     },
   );
 
+  it("rejects the whole group when the commit itself fails, stores nothing of it, and goes on", async () => {
+    const { db, client, outside } = openSqlite();
+    client.exec(`
+      create table notes (parent text references tombstones (id) deferrable initially deferred);
+      create trigger note after insert on tombstones when new.user_id = 'orphans' begin insert into notes values ('nobody'); end;
+    `);
+    const [fine, orphaning] = [marksOf(), marksOf("orphans")];
+    const group = [fine, orphaning, fine].map(({ put }) => db.batch([put(nextId())]));
+    expect((await Promise.allSettled(group)).map(nameOf)).toEqual(Array(3).fill("SQLITE_CONSTRAINT_FOREIGNKEY"));
+    expect(client.inTransaction).toBe(false);
+    await db.batch([fine.put(nextId())]);
+    expect(outside.prepare("select count(*) from tombstones").pluck().get()).toBe(1);
+  });
+
   it("takes batches that come while others settle", async () => {
     const { db } = openSqlite();
     const { put, mustRaise, read } = marksOf();

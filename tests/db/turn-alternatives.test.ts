@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { nextId } from "../support/db-ids.ts";
-import { another, ending, NOW, question, spellings, useTurns } from "../support/db-turns.ts";
+import { another, ending, NOW, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 describe.each(spellings)("a turn that ends with other answers too ($spelling)", (spelling) => {
   const turns = useTurns(spelling);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { statement } from "../../src/db/db.ts";
-import { another, ending, LEASE_MS, NOW, question, spellings, useTurns } from "../support/db-turns.ts";
+import { another, ending, LEASE_MS, NOW, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 const readClock = statement([], (db) => db.select({ now: db.now }).from(db.tables.conversations).limit(1));
 

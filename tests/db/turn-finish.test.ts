@@ -2,7 +2,8 @@ import { and, eq, isNull } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { isConflict } from "../../src/db/db.ts";
 import { nextId } from "../support/db-ids.ts";
-import { another, ending, failing, NOW, question, spellings, useTurns } from "../support/db-turns.ts";
+import { another, ending, failing, NOW, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 describe.each(spellings)("finishing a turn ($spelling)", (spelling) => {
   const turns = useTurns(spelling);

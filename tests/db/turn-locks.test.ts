@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { isConflict } from "../../src/db/db.ts";
 import { postgresTurnWrites } from "../../src/db/postgres-turns.ts";
 import { blocked, connectPostgres } from "../support/db-postgres.ts";
-import { another, ending, NOW, question, spellings, useTurns } from "../support/db-turns.ts";
+import { another, ending, NOW, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 const onPostgres = spellings.filter(({ spelling }) => spelling !== "SQLite");
 

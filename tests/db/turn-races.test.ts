@@ -2,7 +2,8 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { isConflict } from "../../src/db/db.ts";
 import type { BeginTurn } from "../../src/db/turn-writes.ts";
-import { type Asked, another, ending, failing, question, spellings, useTurns } from "../support/db-turns.ts";
+import { type Asked, another, ending, failing, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 describe.each(spellings)("turns at once in one conversation ($spelling)", (spelling) => {
   const turns = useTurns(spelling);

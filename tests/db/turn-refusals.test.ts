@@ -4,7 +4,8 @@ import { isConflict } from "../../src/db/db.ts";
 import { QUEUE_LIMIT } from "../../src/db/turn-writes.ts";
 import { refusal } from "../support/db-handles.ts";
 import { nextId } from "../support/db-ids.ts";
-import { another, ending, question, spellings, useTurns } from "../support/db-turns.ts";
+import { another, ending, question } from "../support/db-questions.ts";
+import { spellings, useTurns } from "../support/db-turns.ts";
 
 // Ann's conversation, as others ask in it.
 const scopes = [

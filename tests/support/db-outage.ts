@@ -2,10 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
 import { insertMark, marksOf, raiseMark } from "./db-marks.ts";
+import { question } from "./db-questions.ts";
 
 const [url = "", held = "", name = ""] = process.argv.slice(2);
 const db = await openDatabase(parseDatabaseUrl(url));
 const { put, raise, userId } = marksOf(`waits for ${held}`);
+const newIds = () => ({ turnId: randomUUID(), questionId: randomUUID(), answerId: randomUUID() });
+const ask = (conversationId: string, create: boolean) =>
+  db.turnWrites.begin({ ...question({ conversationId, userId }), ...newIds() }, create);
 
 type Form = { touch(id: string): PromiseLike<unknown>; store(): PromiseLike<unknown> };
 
@@ -13,6 +17,10 @@ const forms: Record<string, Form> = {
   batches: {
     touch: (id) => db.batch([put(randomUUID(), 1), raise(id)]),
     store: () => db.batch([put(randomUUID())]),
+  },
+  turns: {
+    touch: (id) => ask(id, false),
+    store: () => ask(randomUUID(), true),
   },
   statements: {
     touch: (id) => db.all(raiseMark, { id }),
@@ -35,6 +43,6 @@ const { [name]: form } = forms;
 if (!form) throw new Error(`there is no form ${name}`);
 const onEveryConnection = <R>(start: () => PromiseLike<R>) => Promise.all(Array.from({ length: 10 }, start));
 
-await onEveryConnection(() => form.touch(randomUUID())); // a connection behaves otherwise once it knows a statement
+await onEveryConnection(() => Promise.allSettled([form.touch(randomUUID())])); // a connection behaves otherwise once it knows a statement
 await onEveryConnection(() => run(form));
 await db.close();

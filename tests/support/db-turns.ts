@@ -2,16 +2,10 @@ import { and, asc, count, eq, inArray, sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect } from "vitest";
 import { type Db, isConflict } from "../../src/db/db.ts";
 import type { Conversation, Message, Turn } from "../../src/db/tables.ts";
-import {
-  type BeginTurn,
-  type BegunTurn,
-  batchedTurnWrites,
-  type FinishTurn,
-  type TurnWrites,
-} from "../../src/db/turn-writes.ts";
+import { type BeginTurn, batchedTurnWrites, type TurnWrites } from "../../src/db/turn-writes.ts";
 import { databases, freshPostgres, open as openDb } from "./databases.ts";
 import { refusal } from "./db-handles.ts";
-import { nextId } from "./db-ids.ts";
+import type { Asked } from "./db-questions.ts";
 
 /** Every spelling of the two writes, for `describe.each`: one contract holds for all. */
 export const spellings = [
@@ -19,73 +13,6 @@ export const spellings = [
   { spelling: "Postgres, a statement each", fresh: freshPostgres, writesOf: (db: Db) => db.turnWrites },
   { spelling: "Postgres, a batch each", fresh: freshPostgres, writesOf: (db: Db) => batchedTurnWrites(() => db) },
 ] as const;
-
-export const NOW = 1_790_000_000_000; // more than 32 bits hold
-export const LEASE_MS = 10_000;
-
-export type Asked = { input: BeginTurn; begun: BegunTurn };
-
-/** A question with ids of its own, of a user of its own, to a conversation of its own. */
-export function question(set: Partial<BeginTurn> = {}): BeginTurn {
-  const userId = set.userId ?? `user-${nextId()}`;
-  return {
-    self: userId,
-    sees: "own",
-    owner: null,
-    conversationId: nextId(),
-    turnId: nextId(),
-    questionId: nextId(),
-    answerId: nextId(),
-    userId,
-    senderId: userId,
-    content: "How are you today?",
-    title: "A title",
-    preview: "How are you?",
-    model: "balanced",
-    now: NOW,
-    leaseMs: LEASE_MS,
-    ...set,
-  };
-}
-
-/** The next question to a conversation, a second later, by the one who asked before. */
-export const another = ({ conversationId, userId, now }: BeginTurn, set: Partial<BeginTurn> = {}): BeginTurn =>
-  question({ conversationId, userId, now: now + 1_000, ...set });
-
-/** How a turn may end well. */
-export function ending({ input, begun }: Asked, set: Partial<FinishTurn> = {}): FinishTurn {
-  return {
-    conversationId: input.conversationId,
-    turnId: input.turnId,
-    answerId: input.answerId,
-    seq: begun.seq,
-    status: "completed",
-    content: "Fine, thank you.",
-    preview: "Fine",
-    target: "openai/large",
-    finishReason: "stop",
-    usage: { input_tokens: 3, output_tokens: 2, estimated: false },
-    attempts: [{ target: "openai/large", outcome: "completed", status: 200, ms: 12, usage: null }],
-    error: null,
-    context: { messages: 1, omitted: 0, estimated_tokens: 5 },
-    alternatives: [],
-    now: input.now + 500,
-    ...set,
-  };
-}
-
-export const failing = (asked: Asked, set: Partial<FinishTurn> = {}): FinishTurn =>
-  ending(asked, {
-    status: "failed",
-    content: "",
-    preview: null,
-    target: null,
-    finishReason: null,
-    usage: null,
-    error: { code: "provider_failed", detail: "It failed." },
-    context: null,
-    ...set,
-  });
 
 export type Stored = { conversation: Conversation | undefined; messages: Message[]; turns: Turn[] };
 
