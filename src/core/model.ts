@@ -41,6 +41,8 @@ export type ProviderCode = "provider_failed" | "provider_unavailable" | "provide
 export type DispatchEvent =
   | { type: "delta"; text: string }
   | { type: "status"; status: "queued" | "starting" }
+  /** What was told so far is void; the answer starts anew. */
+  | { type: "restart"; reason: FailureKind }
   | ({ type: "end"; finishReason: string } & Ran)
   | ({ type: "failed"; error: TurnError } & Ran);
 

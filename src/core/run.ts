@@ -139,6 +139,7 @@ async function listen(events: AsyncIterable<DispatchEvent>): Promise<Answered> {
   let content = "";
   for await (const event of events) {
     if (event.type === "delta") content += event.text;
+    else if (event.type === "restart") content = "";
     else if (event.type !== "status") return { content, last: event };
   }
   throw new Error("a dispatch ended without saying how");
