@@ -47,5 +47,5 @@ export async function openDatabase(
     await client.end();
     throw error;
   }
-  return postgres.postgresDb(client);
+  return postgres.postgresDb(client, postgres.openTransactions(address.url));
 }

@@ -17,18 +17,27 @@ type Runner = Pick<postgres.Sql, "unsafe">;
 const CONNECT_TIMEOUT_S = 10;
 const CLOSE_TIMEOUT_S = 5;
 const RECONNECT_S = 0.25;
+const IDLE_S = 60;
 const MISSING_DATABASE = "3D000";
 const DUPLICATE_DATABASE = "42P04";
 
+const optionsOf = (connections: number) => ({
+  max: connections,
+  onnotice: () => {},
+  connect_timeout: CONNECT_TIMEOUT_S,
+  backoff: () => RECONNECT_S, // the driver's own grows to 20 s, and faster the more connections were lost at once
+});
+
+/**
+ * Connections for transactions alone. The driver sends a BEGIN over a connection that is busy with other queries without
+ * reserving it when its socket is full for a moment (porsager/postgres#1189); here every connection is idle before.
+ */
+export const openTransactions = (url: string, connections = 10): postgres.Sql =>
+  postgres(url, { ...optionsOf(connections), idle_timeout: IDLE_S });
+
 /** Connects lazily. A database that does not exist yet is made, where the role may. */
 export async function openClient(url: string, connections = 10): Promise<postgres.Sql> {
-  const options = {
-    max: connections,
-    onnotice: () => {},
-    connect_timeout: CONNECT_TIMEOUT_S,
-    backoff: () => RECONNECT_S, // the driver's own grows to 20 s, and faster the more connections were lost at once
-  };
-  const client = postgres(url, options);
+  const client = postgres(url, optionsOf(connections));
   try {
     // The driver goes on trying for ever where somebody listens who is no Postgres.
     await within(CONNECT_TIMEOUT_S * 1000, client`select 1`);
@@ -54,8 +63,8 @@ async function createDatabase(url: string, name: string) {
   }
 }
 
-/** The database over a pool of Postgres connections. */
-export function postgresDb(client: postgres.Sql): Db {
+/** The database over a pool of Postgres connections, and another one for transactions. */
+export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db {
   // Drizzle binds a prepared statement to one client; this one hands each call to the transaction that is issuing it.
   let issuing: Runner = client;
   let closed = false;
@@ -75,9 +84,18 @@ export function postgresDb(client: postgres.Sql): Db {
     }
   }
 
+  // One statement needs no transaction, which saves two round trips.
+  async function alone(step: Step<unknown>): Promise<unknown[]> {
+    const rows = await issue(client, step).catch(conflictIfTaken);
+    if (step.guard && rows.length === 0) throw Conflict();
+    return rows;
+  }
+
   async function batch(steps: readonly Step<unknown>[]): Promise<unknown> {
     if (closed) throw new Error("the database is closed"); // the driver would wait for ever
-    const done = client.begin(async (transaction) => {
+    const [only, ...rest] = steps;
+    if (only && rest.length === 0) return [await alone(only)];
+    const done = transactions.begin(async (transaction) => {
       const settled = await Promise.allSettled(steps.map((step) => issue(transaction, step))); // pipelined
       // `begin` rejects when the connection closes. Were this to reject first, the driver would write its ROLLBACK to a
       // socket that is gone, outside of any promise, and end the process (porsager/postgres#1208).
@@ -89,9 +107,7 @@ export function postgresDb(client: postgres.Sql): Db {
         return result.value;
       });
     });
-    return done.catch((error) => {
-      throw codeOf(error) === UNIQUE_VIOLATION ? Conflict() : error;
-    });
+    return done.catch(afterItsClose).catch(conflictIfTaken);
   }
 
   const db: Db = {
@@ -103,12 +119,16 @@ export function postgresDb(client: postgres.Sql): Db {
       batchedTurnWrites(() => db),
     ),
     ping: (ms: number) => within(ms, client`select 1`),
-    close: () => {
+    async close() {
       closed = true;
-      return client.end({ timeout: CLOSE_TIMEOUT_S });
+      await Promise.all([client, transactions].map((pool) => pool.end({ timeout: CLOSE_TIMEOUT_S })));
     },
   };
   return db;
+}
+
+function conflictIfTaken(error: unknown): never {
+  throw codeOf(error) === UNIQUE_VIOLATION ? Conflict() : error;
 }
 
 const never = new Promise<never>(() => {});
