@@ -21,6 +21,15 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE UNIQUE INDEX `turns_running` ON `turns` (`conversation_id`) WHERE status = 'in_progress';",
       "CREATE INDEX `turns_waiting` ON `turns` (`conversation_id`) WHERE status = 'queued';"
     ]
+  },
+  {
+    "tag": "0001_open_turns",
+    "when": 1795490754901,
+    "sha256": "2995a805ec24fff5b530fc6afc43495f2057d627aeb1a1d9f3a558af5b139bcf",
+    "sql": [
+      "DROP INDEX `turns_waiting`;",
+      "CREATE INDEX `turns_open` ON `turns` (`conversation_id`) WHERE status in ('queued', 'in_progress');"
+    ]
   }
 ],
   postgres: [
@@ -43,6 +52,15 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE UNIQUE INDEX \"messages_in_order\" ON \"messages\" USING btree (\"conversation_id\",\"seq\");",
       "CREATE UNIQUE INDEX \"turns_running\" ON \"turns\" USING btree (\"conversation_id\") WHERE status = 'in_progress';",
       "CREATE INDEX \"turns_waiting\" ON \"turns\" USING btree (\"conversation_id\") WHERE status = 'queued';"
+    ]
+  },
+  {
+    "tag": "0001_open_turns",
+    "when": 1795490755512,
+    "sha256": "9c30c4a158b19c094aa7749f5c122912aa6e0102f25f5b5281afeb3aee65e92b",
+    "sql": [
+      "DROP INDEX \"turns_waiting\";",
+      "CREATE INDEX \"turns_open\" ON \"turns\" USING btree (\"conversation_id\") WHERE status in ('queued', 'in_progress');"
     ]
   }
 ],

@@ -19,6 +19,7 @@ import { conversations } from "./routes/conversations.ts";
 import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
+import { turns } from "./routes/turns.ts";
 import type { Services } from "./services.ts";
 
 type AppConfig = Pick<Config, "open" | "ALLOW_OPEN" | "JWT_SECRET" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
@@ -36,7 +37,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
   app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const surfaces = [chats, conversations, send, coaching];
+  const surfaces = [chats, conversations, send, coaching, turns];
   for (const surface of surfaces) app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
@@ -98,6 +99,7 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
       { name: "Conversations", description: "A conversation API whose answers can come several at a time." },
       { name: "Send", description: "A chat microservice: one route to send, two to look back." },
       { name: "Coaching", description: "A coaching API: a message in, a response out." },
+      { name: "Turns", description: "A question and its answer in the making: follow it, stop it, ask again." },
       { name: "Service", description: "How the service is, and what it can do." },
       { name: "Documentation", description: "These pages." },
     ],

@@ -1,10 +1,10 @@
 import pkg from "../package.json" with { type: "json" };
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
+import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
-import { startRecovery } from "./core/recovery.ts";
 import { sleep } from "./core/time.ts";
-import { drainTurns } from "./core/turns.ts";
+import { startUpkeep } from "./core/upkeep.ts";
 import { openDatabase } from "./db/index.ts";
 import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
@@ -41,7 +41,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const turns: TurnDeps = { db, models, live: createLive(), clock, systemPrompt: config.SYSTEM_PROMPT ?? null, log };
   let phase: ReturnType<Services["phase"]> = "starting";
   const app = createApp({ db, turns, clock, log, models: registry.list, version, phase: () => phase }, config);
-  const stopRecovery = await startRecovery(turns);
+  const stopUpkeep = await startUpkeep(turns);
   return {
     app,
     models: registry.list(),
@@ -51,7 +51,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
     async stop(closed) {
       phase = "draining";
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
-      stopRecovery();
+      stopUpkeep();
       await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
       await transport.close();
       await db.close();

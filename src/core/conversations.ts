@@ -1,10 +1,12 @@
 import { and, count, desc, eq, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
+import { keySteps } from "../db/keys.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
-import { inScope, scopeSlots } from "../db/turn-writes.ts";
 import { notFound } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
+import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
 const insertRow = statement(["id", "userId", "title", "now"], (db, $) =>
   db
@@ -13,13 +15,57 @@ const insertRow = statement(["id", "userId", "title", "now"], (db, $) =>
     .returning(),
 );
 
-/** Makes an empty conversation of the actor's user. `now` is in milliseconds. */
-export async function createConversation(
+/** An empty conversation of the actor's user, as the database fills it up. */
+function emptyConversation(actor: Actor, { title, now }: { title: string | null; now: number }): Conversation {
+  return {
+    id: newId(),
+    userId: actor.userId,
+    agentId: null,
+    title,
+    isLive: false,
+    status: "active",
+    control: "assistant",
+    systemPrompt: null,
+    metadata: null,
+    rev: 0,
+    messageCount: 0,
+    lastMessage: null,
+    lastSeq: 0,
+    openTurns: 0,
+    createdAt: now,
+    updatedAt: now,
+    endedAt: null,
+    previousId: null,
+  };
+}
+
+type NewConversation<R> = {
+  title: string | null;
+  /** Milliseconds. */
+  now: number;
+  key: RequestKey | null;
+  /** What the request is answered with, and how that is read when the same key asks again. */
+  respond(made: Conversation): R;
+  read(stored: unknown): R;
+};
+
+/** Makes an empty conversation of the actor's user. Throws 422 where the key was another request's. */
+export async function createConversation<R extends Record<string, unknown>>(
   db: Db,
   actor: Actor,
-  { title, now }: { title: string | null; now: number },
-): Promise<Conversation> {
-  return only(db, guard(insertRow, { id: newId(), userId: actor.userId, title, now }));
+  { title, now, key, respond, read }: NewConversation<R>,
+): Promise<R> {
+  const made = emptyConversation(actor, { title, now });
+  const response = respond(made);
+  const taken = key && takenKey(actor, key, now, response);
+  try {
+    await db.batch([guard(insertRow, { ...made, now }), ...keySteps(taken, { turnId: null, now })]);
+    return response;
+  } catch (error) {
+    const earlier = key && isConflict(error) && (await earlierResponse(db, actor, { key, now }));
+    if (!earlier) throw error;
+    return read(earlier);
+  }
 }
 
 const selectRow = statement([...scopeSlots, "id"], (db, $) => {

@@ -15,6 +15,7 @@ export type Code =
   | "not_latest"
   | "session_ended"
   | "session_with_agent"
+  | "idempotency_mismatch"
   | "validation_failed"
   | "context_too_long"
   | "content_refused"

@@ -1,7 +1,8 @@
 import type { Db } from "../db/db.ts";
-import type { Attempt, Turn } from "../db/tables.ts";
+import type { Turn } from "../db/tables.ts";
 import type { Alternative } from "../db/turn-writes.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
+import type { Progress } from "./progress.ts";
 
 /** What a turn needs of the rest. */
 export type TurnDeps = {
@@ -18,31 +19,58 @@ export type TurnDeps = {
 /** A turn that its process does not renew for this long, in milliseconds, is taken for lost. */
 export const LEASE_MS = 10_000;
 
+/** A turn as clients see it. */
+export type TurnState = Pick<
+  Turn,
+  | "id"
+  | "conversationId"
+  | "userMessageId"
+  | "messageId"
+  | "status"
+  | "model"
+  | "target"
+  | "restarts"
+  | "finishReason"
+  | "usage"
+  | "cost"
+  | "attempts"
+  | "error"
+  | "context"
+  | "createdAt"
+  | "completedAt"
+>;
+
 /** How a turn ended. `content` is empty where nothing was kept. */
 export type Ended = {
-  status: "completed" | "incomplete" | "failed";
+  turn: TurnState;
   content: string;
-  target: string | null;
-  error: TurnError | null;
-  attempts: Attempt[];
   /** The other whole answers, where several were wanted. */
   alternatives: Alternative[];
-  completedAt: number;
 };
 
-/** A turn that this process runs or holds in line. */
-export type LiveTurn = {
+/** A turn as it was stored, wherever it runs. */
+export type TurnRef = {
   readonly turnId: string;
   readonly conversationId: string;
   readonly questionId: string;
   readonly answerId: string;
+  /** As it was asked for. */
+  readonly model: string;
+};
+
+/** A turn that this process runs or holds in line. */
+export type LiveTurn = TurnRef & {
   readonly seq: number;
+  /** The model is shown what stands below this place in the thread: up to the question. */
+  readonly before: number;
   readonly plan: Plan;
   readonly systemPrompt: string | null;
   /** Answers wanted; the first whole one is the answer, the others are kept as superseded. */
   readonly wanted: number;
-  /** Aborting it closes the provider's connection. */
+  readonly createdAt: number;
+  /** Aborting it closes the provider's connection; the reason says what the turn is told. */
   readonly stop: AbortController;
+  readonly progress: Progress;
   /** Rejects only where the database does. */
   readonly ended: Promise<Ended>;
 };
@@ -53,9 +81,11 @@ export type Live = {
   readonly lines: Map<string, Set<LiveTurn>>;
   /** The ids of those that hold their conversation's slot: only these are this process's to run. */
   readonly holding: Set<string>;
+  /** The process is about to end: it begins no more turns. */
+  leaving: boolean;
 };
 
-export const createLive = (): Live => ({ turns: new Map(), lines: new Map(), holding: new Set() });
+export const createLive = (): Live => ({ turns: new Map(), lines: new Map(), holding: new Set(), leaving: false });
 
 export function addLive(live: Live, turn: LiveTurn): void {
   live.turns.set(turn.turnId, turn);
@@ -82,21 +112,14 @@ export function turnAhead(live: Live, { conversationId, seq }: Pick<LiveTurn, "c
   return ahead;
 }
 
-/** Stops the providers of those turns that run here. */
-export function stopLive(live: Live, turnIds: readonly string[]): void {
-  for (const id of turnIds) live.turns.get(id)?.stop.abort();
-}
+/** What a turn is told that is stopped from inside: by whoever may, or since its process ends. */
+export const CANCELLED: TurnError = { code: "turn_cancelled", detail: "The turn was cancelled." };
+export const LEAVING: TurnError = {
+  code: "provider_unavailable",
+  detail: "The service stopped while it answered; the message is stored.",
+};
 
-/** An ended turn as its row and its answer tell it. */
-export function endedFrom(turn: Turn, content: string | null): Ended {
-  const status = turn.status === "queued" || turn.status === "in_progress" ? "failed" : turn.status;
-  return {
-    status,
-    content: content ?? "",
-    target: turn.target,
-    error: turn.error as TurnError | null,
-    attempts: turn.attempts ?? [],
-    alternatives: [],
-    completedAt: turn.completedAt ?? turn.createdAt,
-  };
+/** Stops the providers of those turns that run here, and takes out of line those that wait. */
+export function stopLive(live: Live, turnIds: readonly string[]): void {
+  for (const id of turnIds) live.turns.get(id)?.stop.abort(CANCELLED);
 }

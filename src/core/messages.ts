@@ -1,14 +1,15 @@
 import { and, count, desc, eq, inArray, isNull, lt, ne, type SQL } from "drizzle-orm";
 import { type Db, type Source, statement } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message } from "../db/tables.ts";
-import { inScope, scopeSlots } from "../db/turn-writes.ts";
 import type { Shown } from "./context.ts";
 import type { Actor } from "./identity.ts";
 
-/** Messages with text, whole or cut off; deleted, superseded and failed ones are left out. */
+/** Messages with text, whole or cut off; deleted, superseded and failed ones are left out, and notes of the system. */
 function listed(db: Source): SQL | undefined {
   const m = db.tables.messages;
   return and(
+    ne(m.role, "system"),
     inArray(m.status, ["completed", "incomplete"]),
     ne(m.content, ""),
     isNull(m.deletedAt),
@@ -25,15 +26,7 @@ const selectPage = statement([...scopeSlots, "conversationId", "before", "limit"
     .select({ message: m })
     .from(m)
     .innerJoin(c, eq(c.id, m.conversationId))
-    .where(
-      and(
-        eq(m.conversationId, $.conversationId),
-        inScope(db, $),
-        lt(m.seq, $.before),
-        listed(db),
-        ne(m.role, "system"),
-      ),
-    )
+    .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), lt(m.seq, $.before), listed(db)))
     .orderBy(desc(m.seq))
     .limit($.limit);
 });

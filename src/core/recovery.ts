@@ -1,68 +1,26 @@
-import { and, eq, inArray, lt, or, sql } from "drizzle-orm";
+import { and, eq, lt, sql } from "drizzle-orm";
 import { guard, isConflict, statement, step } from "../db/db.ts";
 import type { Turn } from "../db/tables.ts";
-import { closeOnConversation } from "../db/turn-writes.ts";
+import { closeOnConversation, settleSteps } from "../db/turn-finish.ts";
 import { AppError } from "./errors.ts";
-import { LEASE_MS, type TurnDeps } from "./live.ts";
-import type { Plan } from "./model.ts";
+import { startTurn } from "./launch.ts";
+import { CANCELLED, LEASE_MS, type TurnDeps } from "./live.ts";
+import type { Plan, TurnError } from "./model.ts";
+import { refOf } from "./rows.ts";
 import { previewOf } from "./text.ts";
-import { startTurn } from "./turns.ts";
-
-/** How often leases are renewed, and lost turns looked for, in milliseconds. */
-const TICK_MS = 3_000;
-
-/** Keeps this process's leases and closes what others lost, now and every few seconds. Gives what stops it. */
-export async function startRecovery(deps: TurnDeps): Promise<() => void> {
-  const tick = async () => {
-    await renewLeases(deps);
-    await sweepTurns(deps);
-  };
-  await tick();
-  let busy = false;
-  const timer = setInterval(() => {
-    if (busy) return;
-    busy = true;
-    tick()
-      .catch((error) => deps.log.error({ err: error }, "leases could not be kept"))
-      .finally(() => {
-        busy = false;
-      });
-  }, TICK_MS);
-  timer.unref();
-  return () => clearInterval(timer);
-}
-
-/**
- * Renews the leases of the turns that this process runs or holds in line, and stops those that it ran and that were ended
- * by somebody else. One that was taken over while it waited is another's to renew.
- */
-export async function renewLeases({ db, live }: TurnDeps): Promise<void> {
-  const running = [...live.holding];
-  const waiting = [...live.turns.keys()].filter((id) => !live.holding.has(id));
-  if (running.length + waiting.length === 0) return;
-  const t = db.tables.turns;
-  const kept = await db
-    .update(t)
-    .set({ leaseUntil: sql`${db.now} + ${LEASE_MS}` })
-    .where(
-      or(and(inArray(t.id, running), eq(t.status, "in_progress")), and(inArray(t.id, waiting), eq(t.status, "queued"))),
-    )
-    .returning({ id: t.id });
-  const open = new Set(kept.map((turn) => turn.id));
-  for (const id of running) if (!open.has(id)) live.turns.get(id)?.stop.abort();
-}
 
 const selectLost = statement([], (db) => {
   const { turns: t, messages: m, conversations: c } = db.tables;
+  const questionSeq = sql<number>`(select q.seq from messages q where q.id = ${t.userMessageId})`;
   return db
-    .select({ turn: t, seq: m.seq, content: m.content, systemPrompt: c.systemPrompt })
+    .select({ turn: t, seq: m.seq, questionSeq, content: m.content, systemPrompt: c.systemPrompt })
     .from(t)
     .innerJoin(m, eq(m.id, t.messageId))
     .innerJoin(c, eq(c.id, t.conversationId))
     .where(and(sql`${t.status} in ('queued', 'in_progress')`, lt(t.leaseUntil, db.now)));
 });
 
-type Lost = { turn: Turn; seq: number; content: string; systemPrompt: string | null };
+type Lost = { turn: Turn; seq: number; questionSeq: number; content: string; systemPrompt: string | null };
 
 /** Closes every running turn whose lease has run out, its text kept, and takes over those that wait in line. */
 export async function sweepTurns(deps: TurnDeps): Promise<void> {
@@ -85,22 +43,14 @@ const takeLease = statement(["turnId", "leaseMs"], (db, $) => {
     .returning({ id: t.id });
 });
 
-async function adopt(deps: TurnDeps, { turn, seq, systemPrompt }: Lost): Promise<void> {
-  const { id: turnId, conversationId, userMessageId: questionId, messageId: answerId } = turn;
-  if (deps.live.turns.has(turnId)) return;
+async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: Lost): Promise<void> {
+  const ref = refOf(turn);
+  if (deps.live.turns.has(turn.id)) return;
   const plan = planAgain(deps, turn.model);
-  await deps.db.batch([guard(takeLease, { turnId, leaseMs: LEASE_MS })]);
-  startTurn(deps, {
-    turnId,
-    conversationId,
-    questionId,
-    answerId,
-    seq,
-    systemPrompt,
-    plan,
-    wanted: 1,
-    status: "queued",
-  });
+  await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
+  const { createdAt } = turn;
+  const before = questionSeq + 1;
+  startTurn(deps, { ...ref, seq, before, systemPrompt, plan, createdAt, wanted: 1, status: "queued" });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */
@@ -130,21 +80,26 @@ const closeAnswer = statement(["conversationId", "answerId", "status"], (db, $) 
     .where(eq(m.id, $.answerId));
 });
 
-async function close({ db, clock }: TurnDeps, { turn, seq, content }: Lost): Promise<void> {
-  const { id: turnId, conversationId, messageId: answerId } = turn;
+const LOST: TurnError = { code: "provider_failed", detail: "The service stopped while it answered." };
+
+async function close({ db, clock }: TurnDeps, { turn, seq, questionSeq, content }: Lost): Promise<void> {
+  const { id: turnId, conversationId, messageId: answerId, userMessageId: questionId } = turn;
   const status = content === "" ? "failed" : "incomplete";
-  const error = { code: "provider_failed", detail: "The service stopped while it answered." };
+  const error = turn.cancelRequestedAt === null ? LOST : CANCELLED; // no key runs again what somebody has stopped
   const now = clock();
+  const again = seq !== questionSeq + 1;
+  const preview = previewOf(content);
   await db.batch([
     guard(closeOnConversation, {
       conversationId,
-      listed: content === "" ? 0 : 1,
+      listed: content === "" || again ? 0 : 1,
       alternatives: 0,
       seq,
-      preview: previewOf(content),
+      preview,
       now,
     }),
     guard(closeLost, { turnId, status, error, now }),
     step(closeAnswer, { conversationId, answerId, status }),
+    ...(again ? settleSteps({ conversationId, questionId, answerId, seq, status, preview, now }) : []),
   ]);
 }

@@ -1,102 +1,124 @@
-import { and, eq, sql } from "drizzle-orm";
-import { guard, isConflict, statement } from "../db/db.ts";
-import type { Alternative } from "../db/turn-writes.ts";
+import { isConflict } from "../db/db.ts";
+import type { Alternative, FinishTurn } from "../db/turn-writes.ts";
 import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
 import { newId } from "./id.ts";
-import { type Ended, endedFrom, LEASE_MS, type LiveTurn, type TurnDeps, turnAhead } from "./live.ts";
+import { type Ended, LEASE_MS, type LiveTurn, type TurnDeps, type TurnState, turnAhead } from "./live.ts";
 import { readContext } from "./messages.ts";
 import type { DispatchEvent, TurnError, Usage } from "./model.ts";
+import type { Standing } from "./progress.ts";
+import { isOpen, readEnd, takeSlot } from "./rows.ts";
 import { previewOf } from "./text.ts";
 import { aborted, sleep } from "./time.ts";
 
-/** A turn, as far as it need not be live to be run. */
-type Stored = Omit<LiveTurn, "stop" | "ended">;
+/** A turn that is about to be run. */
+export type Runnable = Omit<LiveTurn, "ended">;
 
 type Last = Extract<DispatchEvent, { type: "end" | "failed" }>;
 
 /** How often a turn in line looks whether it is its time, where nothing tells it, in milliseconds. */
 const SLOT_POLL_MS = 500;
-
-const claimSlot = statement(["turnId", "conversationId", "seq", "leaseMs"], (db, $) => {
-  const { turns: t, messages: m } = db.tables;
-  const others = (condition: ReturnType<typeof sql>) =>
-    sql`not exists (select 1 from turns o join ${m} on ${m.id} = o.message_id where o.conversation_id = ${$.conversationId} and ${condition})`;
-  return db
-    .update(t)
-    .set({ status: "in_progress", leaseUntil: sql`${db.now} + ${$.leaseMs}` })
-    .where(
-      and(
-        eq(t.id, $.turnId),
-        eq(t.status, "queued"),
-        others(sql`o.status = 'in_progress'`),
-        others(sql`o.status = 'queued' and ${m.seq} < ${$.seq}`),
-      ),
-    )
-    .returning({ id: t.id });
-});
+/** How often it looks whether somebody else has taken it out of line, in milliseconds. */
+const STILL_IN_LINE_MS = 1_000;
 
 /**
  * Resolves with null once the turn holds its conversation's slot, in the order of storage also across instances; or with
- * its end, where it was ended while it waited. After `signal` it waits no longer, and the turn stays in line.
+ * its end, where it was ended while it waited. Once it is stopped it waits no longer, and stays in line unless it was
+ * taken out.
  */
-export async function waitForSlot(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<Ended | null> {
+export async function waitForSlot(deps: TurnDeps, turn: Runnable): Promise<Ended | null> {
+  const { signal } = turn.stop;
   const stopped = aborted(signal);
   for (;;) {
     const ahead = turnAhead(deps.live, turn);
-    if (ahead) await Promise.race([Promise.allSettled([ahead.ended]), stopped]);
-    if (!signal.aborted && (await takeSlot(deps, turn))) return null;
-    const { row, ended } = await readEnd(deps, turn);
+    if (ahead) await Promise.race([Promise.allSettled([ahead.ended]), stopped, sleep(STILL_IN_LINE_MS)]);
+    const isFirst = !turnAhead(deps.live, turn);
+    if (isFirst && !signal.aborted && (await takeSlot(deps.db, { ...turn, leaseMs: LEASE_MS }))) return null;
+    const ended = await readEnd(deps.db, turn.turnId);
     // In progress without us: somebody took it over while this process slept. Its end is waited for.
-    const isOpen = row.status === "queued" || row.status === "in_progress";
-    if (!isOpen) return ended;
-    if (signal.aborted) return { ...ended, error: leftInLine };
-    if (!turnAhead(deps.live, turn)) await sleep(SLOT_POLL_MS, signal);
+    if (!isOpen(ended.turn)) return ended;
+    if (signal.aborted) return leftInLine(ended);
+    if (isFirst) await sleep(SLOT_POLL_MS, signal);
   }
 }
 
-async function takeSlot(deps: TurnDeps, turn: Stored): Promise<boolean> {
-  try {
-    await deps.db.batch([guard(claimSlot, { ...turn, leaseMs: LEASE_MS })]);
-    return true;
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    return false;
-  }
-}
-
-const leftInLine: TurnError = {
+const LEFT: TurnError = {
   code: "provider_unavailable",
   detail: "The service is stopping; the message is stored and is answered when it is back.",
 };
 
-/** Answers a turn that is in progress and stores how it ended. Aborting `signal` stops the provider; the text is kept. */
-export async function runTurn(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<Ended> {
-  const answers = await answer(deps, turn, signal);
+const leftInLine = (ended: Ended): Ended => ({ ...ended, turn: { ...ended.turn, error: LEFT } });
+
+/** Answers a turn that is in progress and stores how it ended. Once it is stopped, what there is of its text is kept. */
+export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
+  const answers = await answer(deps, turn);
   const { content, last } = answers.find((one) => one.last.type === "end") ?? answers[0];
-  const ended: Ended = {
+  const alternatives = answers.filter((one) => one.last !== last).flatMap(asAlternative);
+  const state: TurnState = {
+    id: turn.turnId,
+    conversationId: turn.conversationId,
+    userMessageId: turn.questionId,
+    messageId: turn.answerId,
+    model: turn.model,
     status: last.type === "end" ? "completed" : content === "" ? "failed" : "incomplete",
-    content,
     target: last.target,
-    error: last.type === "failed" ? last.error : null,
+    restarts: turn.progress.standing.n,
+    finishReason: last.type === "end" ? last.finishReason : null,
+    usage: sumUsage(answers.map((one) => one.last.usage)),
+    cost: null,
     attempts: answers.flatMap((one) => one.last.attempts),
-    alternatives: answers.filter((one) => one.last !== last).flatMap(asAlternative),
+    error: last.type === "failed" ? errorOf(last.error, turn.stop.signal) : null,
+    context: last.context,
+    createdAt: turn.createdAt,
     completedAt: deps.clock(),
   };
+  return store(deps, turn, { turn: state, content, alternatives });
+}
+
+/** Who stopped it says why. */
+const errorOf = (error: TurnError, { aborted, reason }: AbortSignal): TurnError =>
+  aborted && error.code === "turn_cancelled" ? reason : error;
+
+async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ended> {
+  const { turn: state, content, alternatives } = ended;
+  const now = state.completedAt ?? deps.clock();
+  const preview = content === "" ? null : previewOf(content);
+  const again = turn.seq !== turn.before;
+  const { status } = state;
+  if (status === "queued" || status === "in_progress") throw new Error("a turn ended without an end");
   try {
-    await deps.db.turnWrites.finish({
+    await patiently(deps, {
       ...turn,
-      ...ended,
-      preview: content === "" ? null : previewOf(content),
-      finishReason: last.type === "end" ? last.finishReason : null,
-      usage: sumUsage(answers.map((one) => one.last.usage)),
-      context: last.context,
-      now: ended.completedAt,
+      ...state,
+      attempts: state.attempts ?? [],
+      status,
+      content,
+      preview,
+      again,
+      alternatives,
+      now,
     });
+    return ended;
   } catch (error) {
     if (!isConflict(error)) throw error;
-    return (await readEnd(deps, turn)).ended; // ended by somebody else meanwhile: what is stored is the truth
+    return readEnd(deps.db, turn.turnId); // ended by somebody else meanwhile: what is stored is the truth
   }
-  return ended;
+}
+
+const STORE_PAUSE_MS = 250;
+
+/** An answer is worth some patience with the database; once its lease is out, others close the turn. */
+async function patiently(deps: TurnDeps, input: FinishTurn): Promise<void> {
+  const last = performance.now() + LEASE_MS;
+  for (;;) {
+    try {
+      await deps.db.turnWrites.finish(input);
+      return;
+    } catch (error) {
+      if (isConflict(error) || performance.now() > last) throw error;
+      deps.log.error({ err: error, turn_id: input.turnId }, "an answer could not be stored yet");
+    }
+    await sleep(STORE_PAUSE_MS);
+  }
 }
 
 type Answered = { content: string; last: Last };
@@ -118,10 +140,10 @@ function sumUsage(all: readonly (Usage | null)[]): Usage | null {
   );
 }
 
-async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promise<[Answered, ...Answered[]]> {
+async function answer(deps: TurnDeps, turn: Runnable): Promise<[Answered, ...Answered[]]> {
   const history = await readContext(deps.db, {
     conversationId: turn.conversationId,
-    before: turn.seq,
+    before: turn.before,
     enough: (read) => tokensOf(read) > promptBudget(turn.plan.window),
   });
   const prompt = (window: number) =>
@@ -130,34 +152,36 @@ async function answer(deps: TurnDeps, turn: Stored, signal: AbortSignal): Promis
       window,
       older: history.older,
     });
-  const once = () => listen(deps.models.dispatch(turn.plan, prompt, signal));
-  const more = Array.from({ length: turn.wanted - 1 }, once);
-  return Promise.all([once(), ...more]);
+  const once = () => deps.models.dispatch(turn.plan, prompt, turn.stop.signal);
+  // Of several answers the first whole one is shown, so none is shown before all have come.
+  if (turn.wanted > 1) return Promise.all([listen(once()), ...times(turn.wanted - 1, () => listen(once()))]);
+  return [await listen(once(), turn.progress.change)];
 }
 
-async function listen(events: AsyncIterable<DispatchEvent>): Promise<Answered> {
+const times = <T>(length: number, make: () => T): T[] => Array.from({ length }, make);
+
+/** Hears one answer to its end; `tell` is told how far it has come. */
+async function listen(
+  events: AsyncIterable<DispatchEvent>,
+  tell: (change: Partial<Standing>) => void = () => {},
+): Promise<Answered> {
   let content = "";
+  let n = 0;
   for await (const event of events) {
-    if (event.type === "delta") content += event.text;
-    else if (event.type === "restart") content = "";
-    else if (event.type !== "status") return { content, last: event };
+    if (event.type === "delta") {
+      content += event.text;
+      tell({ text: content, status: null });
+    } else if (event.type === "restart") {
+      content = "";
+      n += 1;
+      tell({ n, text: "", reason: event.reason });
+    } else if (event.type === "status") {
+      tell({ status: event.status });
+    } else {
+      return { content, last: event };
+    }
   }
   throw new Error("a dispatch ended without saying how");
 }
 
 const tokensOf = (read: readonly Shown[]) => read.reduce((sum, message) => sum + messageTokens(message.content), 0);
-
-const selectEnd = statement(["turnId"], (db, $) => {
-  const { turns: t, messages: m } = db.tables;
-  return db
-    .select({ turn: t, content: m.content })
-    .from(t)
-    .leftJoin(m, eq(m.id, t.messageId))
-    .where(eq(t.id, $.turnId));
-});
-
-async function readEnd(deps: TurnDeps, { turnId }: Stored) {
-  const [row] = await deps.db.all(selectEnd, { turnId });
-  if (!row) throw new Error("a turn has left the ledger");
-  return { row: row.turn, ended: endedFrom(row.turn, row.content) };
-}

@@ -22,7 +22,8 @@ function clip(text: string, length: number): string {
   return isHighSurrogate(text.charCodeAt(length - 1)) ? text.slice(0, length - 1) : text.slice(0, length);
 }
 
-const isHighSurrogate = (unit: number) => unit >= 0xd800 && unit <= 0xdbff;
+/** The first half of a surrogate pair. */
+export const isHighSurrogate = (unit: number) => unit >= 0xd800 && unit <= 0xdbff;
 
 /**
  * Tokens that a text may cost, for any vendor: a quarter of its UTF-16 units, and half of each byte that UTF-8 needs

@@ -7,7 +7,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       resolve();
     };
     const timer = setTimeout(done, ms);
-    if (signal?.aborted) done();
+    if (signal?.aborted) return done();
     signal?.addEventListener("abort", done);
   });
 }

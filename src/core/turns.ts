@@ -1,11 +1,14 @@
 import { isConflict } from "../db/db.ts";
-import { type Alternative, type BegunTurn, QUEUE_LIMIT } from "../db/turn-writes.ts";
+import type { KeySwap } from "../db/keys.ts";
+import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
-import { addLive, LEASE_MS, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
-import { runTurn, waitForSlot } from "./run.ts";
+import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
+import { startTurn } from "./launch.ts";
+import { LEASE_MS, type Live, type LiveTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
+import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
 
@@ -13,57 +16,137 @@ import { sleep } from "./time.ts";
 const ROOM_WAIT_MS = 2_000;
 const ROOM_POLL_MS = 20;
 
+export type IfBusy = "queue" | "reject" | "interrupt";
+
 export type Question = {
   /** null makes a new conversation of the actor's user. */
   conversationId: string | null;
   content: string;
   model: string | undefined;
+  /** What happens where another turn is open; it waits in line if this is left out. */
+  ifBusy?: IfBusy | undefined;
   /** Answers wanted; one if it is left out. */
   wanted?: number | undefined;
+  key?: RequestKey | null;
 };
 
 /**
  * Stores a question and begins its turn, behind those that are open. It is stored when this resolves; the turn then
- * belongs to the process, whether or not anybody waits for it. Throws, and stores nothing: 422 for an unknown model, 404
- * where the conversation is not the actor's, 409 where the assistant may not speak, 429 where the queue stays full.
+ * belongs to the process, whether or not anybody waits for it. A key that was used before gives its turn again, wherever
+ * that runs; if it failed, the stored question gets a new one. Throws, and stores nothing: 422 for an unknown model or a
+ * key of another request, 404 where the conversation is not the actor's, 409 where the assistant may not speak or the
+ * conversation is busy, 429 where the queue stays full.
  */
-export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn> {
-  const plan = deps.models.plan(question.model);
-  const ids = {
-    conversationId: question.conversationId ?? newId(),
-    turnId: newId(),
-    questionId: newId(),
-    answerId: newId(),
-  };
-  const deadline = deps.clock() + ROOM_WAIT_MS;
+export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn> {
+  refuseWhileLeaving(deps.live);
+  const { ifBusy = "queue", conversationId } = question;
+  const mayWaitUntil = deps.clock() + (ifBusy === "reject" ? 0 : ROOM_WAIT_MS);
   for (;;) {
-    try {
-      const begun = await deps.db.turnWrites.begin(
-        {
-          ...actor,
-          ...ids,
-          senderId: actor.userId,
-          content: question.content,
-          title: titleFrom(question.content),
-          preview: previewOf(question.content),
-          model: plan.model,
-          now: deps.clock(),
-          leaseMs: LEASE_MS,
-        },
-        question.conversationId === null,
-      );
-      return startTurn(deps, { ...ids, ...begun, plan, wanted: question.wanted ?? 1 });
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-      await refuse(deps, actor, { id: ids.conversationId, mayWait: deps.clock() < deadline });
+    const turn = (await tryToBegin(deps, actor, question)) ?? (await beginEarlier(deps, actor, question));
+    if (turn) return turn;
+    if (conversationId !== null) {
+      await refuse(deps, actor, { conversationId, ifBusy, mayWait: deps.clock() < mayWaitUntil });
     }
     await sleep(ROOM_POLL_MS);
   }
 }
 
+function refuseWhileLeaving(live: Live): void {
+  if (!live.leaving) return;
+  throw new AppError("provider_unavailable", "The service is stopping; try again in a moment.", { retryAfterS: 1 });
+}
+
+/** undefined where the key is taken, or the conversation takes no turn. */
+async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn | undefined> {
+  const { content, ifBusy, key = null } = question;
+  const plan = deps.models.plan(question.model);
+  const now = deps.clock();
+  const ids = {
+    conversationId: question.conversationId ?? newId(),
+    turnId: newId(),
+    questionId: newId(),
+    answerId: newId(),
+    model: plan.model,
+  };
+  const { turnWrites } = deps.db;
+  const asked = {
+    ...actor,
+    ...ids,
+    senderId: actor.userId,
+    content,
+    title: titleFrom(content),
+    preview: previewOf(content),
+    now,
+    leaseMs: LEASE_MS,
+    room: ifBusy === "reject" ? 0 : QUEUE_LIMIT,
+    interrupt: ifBusy === "interrupt",
+    key: key && takenKey(actor, key, now),
+  };
+  const begun = await turnWrites.begin(asked, question.conversationId === null).catch(nothingIfConflict);
+  if (!begun) return undefined;
+  stopLive(deps.live, begun.stopped);
+  return startTurn(deps, { ...ids, ...begun, before: begun.seq, plan, createdAt: now, wanted: question.wanted ?? 1 });
+}
+
+function nothingIfConflict(error: unknown): undefined {
+  if (!isConflict(error)) throw error;
+}
+
+/** The turn of a key that was used before, or a new one in its place; undefined where there is none, or none may begin. */
+async function beginEarlier(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn | undefined> {
+  const { key, model, wanted } = question;
+  const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
+  if (!earlier) return undefined;
+  const { turn, questionSeq, swap, failed } = earlier;
+  if (!failed) return deps.live.turns.get(turn.turnId) ?? turn;
+  const again = await answerAgain(deps, actor, { turn, questionSeq, model, wanted, newest: null, key: null, swap });
+  if (!again) await refuse(deps, actor, { conversationId: turn.conversationId, ifBusy: "queue", mayWait: true });
+  return again;
+}
+
+/** Another answer to a question that has one, or had: `turn` is the one before. */
+export type Again = {
+  turn: TurnRef;
+  questionSeq: number;
+  model: string | undefined;
+  wanted?: number | undefined;
+  /** The answer that must be the conversation's newest. */
+  newest: string | null;
+  key: RequestKey | null;
+  swap: KeySwap | null;
+};
+
+/** Begins another turn for a stored question; undefined where somebody was faster, or the conversation takes no turn. */
+export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): Promise<LiveTurn | undefined> {
+  const plan = deps.models.plan(again.model);
+  const now = deps.clock();
+  const ids = { ...again.turn, turnId: newId(), answerId: newId(), model: plan.model };
+  const { newest, key, swap } = again;
+  const asked = {
+    ...actor,
+    ...ids,
+    now,
+    leaseMs: LEASE_MS,
+    room: QUEUE_LIMIT,
+    newest,
+    swap,
+    key: key && takenKey(actor, key, now),
+  };
+  const begun = await deps.db.turnWrites.beginAgain(asked).catch(nothingIfConflict);
+  if (!begun) return undefined;
+  const before = again.questionSeq + 1;
+  return startTurn(deps, { ...ids, ...begun, before, plan, createdAt: now, wanted: again.wanted ?? 1 });
+}
+
+type Refused = { conversationId: string; ifBusy: IfBusy; mayWait: boolean };
+
 /** Says why a turn could not begin; returns where trying again may help. */
-async function refuse(deps: TurnDeps, actor: Actor, { id, mayWait }: { id: string; mayWait: boolean }): Promise<void> {
-  const conversation = await getConversation(deps.db, actor, id);
+export async function refuse(
+  deps: TurnDeps,
+  actor: Actor,
+  { conversationId, ifBusy, mayWait }: Refused,
+): Promise<void> {
+  const conversation = await getConversation(deps.db, actor, conversationId);
   if (conversation.status === "ended") {
     throw new AppError("session_ended", "The conversation has ended; it takes no more messages.");
   }
@@ -71,59 +154,12 @@ async function refuse(deps: TurnDeps, actor: Actor, { id, mayWait }: { id: strin
     const who = conversation.control === "agent" ? "an agent is in control" : "it waits for an agent";
     throw new AppError("session_with_agent", `The assistant does not answer here: ${who}.`);
   }
+  if (ifBusy === "reject") {
+    const turnId = await openTurn(deps.db, conversationId);
+    if (turnId !== undefined) throw new AppError("conversation_busy", "Another turn is open here.", { turnId });
+    return; // it ended just now
+  }
   if (mayWait) return;
   const detail = `${QUEUE_LIMIT} messages already wait in this conversation.`;
   throw new AppError("queue_full", detail, { retryAfterS: 1 });
-}
-
-/** Runs a stored turn in this process, at once or when its time comes. */
-export function startTurn(
-  deps: TurnDeps,
-  turn: Omit<LiveTurn, "stop" | "ended"> & Pick<BegunTurn, "status">,
-): LiveTurn {
-  const { live, log } = deps;
-  const stop = new AbortController();
-  const ended = (async () => {
-    try {
-      const elsewhere = turn.status === "queued" ? await waitForSlot(deps, turn, stop.signal) : null;
-      if (elsewhere) return elsewhere;
-      live.holding.add(turn.turnId);
-      return await runTurn(deps, turn, stop.signal);
-    } finally {
-      removeLive(live, turn.turnId);
-    }
-  })();
-  ended.catch((error) => log.error({ err: error, turn_id: turn.turnId }, "a turn could not be stored"));
-  const running: LiveTurn = { ...turn, stop, ended };
-  addLive(live, running);
-  return running;
-}
-
-/** The whole answer of a turn. */
-export type Answer = { content: string; model: string; alternatives: Alternative[]; completedAt: number };
-
-/** Waits for a turn: its whole answer, or what became of it instead, with `turn_id` and the attempts. */
-export async function outcomeOf(turn: LiveTurn): Promise<Answer | AppError> {
-  const { status, content, target, error, attempts, alternatives, completedAt } = await turn.ended;
-  if (status === "completed" && target) return { content, model: target, alternatives, completedAt };
-  const { code, detail } = error ?? { code: "provider_failed" as const, detail: "The turn was lost." };
-  const retry = code === "provider_unavailable" ? { retryAfterS: 5 } : {};
-  return new AppError(code, detail, { turnId: turn.turnId, attempts, ...retry });
-}
-
-/** Waits for a turn, for a caller that takes nothing less than a whole answer. Throws what became of it otherwise. */
-export async function wholeAnswer(turn: LiveTurn): Promise<Answer> {
-  const outcome = await outcomeOf(turn);
-  if (outcome instanceof AppError) throw outcome;
-  return outcome;
-}
-
-/** Resolves when every turn of this process has ended, or after `ms`; what then still runs is stopped, its text kept. */
-export async function drainTurns(live: Live, ms: number): Promise<void> {
-  const ended = Promise.allSettled([...live.turns.values()].map((turn) => turn.ended));
-  const late = new AbortController();
-  await Promise.race([ended, sleep(ms, late.signal)]);
-  late.abort();
-  for (const turn of live.turns.values()) turn.stop.abort();
-  await ended;
 }

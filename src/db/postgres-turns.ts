@@ -1,7 +1,7 @@
 import type postgres from "postgres";
 import { Conflict } from "./db.ts";
 import { afterItsClose, codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
-import { type BeginTurn, begun, type FinishTurn, QUEUE_LIMIT, type TurnWrites } from "./turn-writes.ts";
+import { type BeginTurn, begun, type FinishTurn, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
 // Whatever must be read fresh stands on that row: the rest of a statement sees the snapshot it began with.
@@ -29,7 +29,7 @@ const beginExisting = `
       title = coalesce(title, $7), last_message = $8, last_seq = rev + 1, updated_at = $9::bigint
     where id = $1::uuid
       and (user_id = $12 or $13 = 'all' or ($13 = 'live' and is_live)) and ($14::text is null or user_id = $14)
-      and status <> 'ended' and control = 'assistant' and open_turns <= ${QUEUE_LIMIT}
+      and status <> 'ended' and control = 'assistant' and open_turns <= $15::int
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -54,7 +54,7 @@ const finishTurn = `
   turn as (
     update turns set
       status = $8, target = $9, finish_reason = $10, usage = $11::json, attempts = $12::json, error = $13::json,
-      context = $14::json, lease_until = null, completed_at = $7::bigint
+      context = $14::json, cost = $16::float8, restarts = $17::int, lease_until = null, completed_at = $7::bigint
     from closed where turns.id = $2::uuid and turns.status = 'in_progress'
     returning turns.id
   ),
@@ -74,14 +74,16 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): T
 
   return {
     async begin(input, create) {
-      const scope = create ? [input.userId] : [input.self, input.sees, input.owner];
+      if (input.key || input.interrupt) return batched.begin(input, create); // rare, so it has no spelling of its own
+      const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
       const values = [...beginValues(input), ...scope];
       const [row] = await run(create ? beginNew : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
       if (!row) throw Conflict();
-      return begun(row as unknown as Parameters<typeof begun>[0]);
+      return begun({ ...(row as unknown as Parameters<typeof begun>[0]), stopped: [] });
     },
+    beginAgain: batched.beginAgain,
     async finish(input) {
-      if (input.alternatives.length > 0) return batched.finish(input); // rare, so it has no spelling of its own
+      if (input.alternatives.length > 0 || input.again) return batched.finish(input);
       const [row] = await run(finishTurn, finishValues(input)).catch(conflictOn(NOT_MINE));
       if (!row) throw Conflict();
       const { rev, openTurns } = row as unknown as { rev: number; openTurns: number };
@@ -124,6 +126,8 @@ const finishValues = (input: FinishTurn) => [
   json(input.error),
   json(input.context),
   input.content,
+  input.cost,
+  input.restarts,
 ];
 
 const json = (value: unknown) => (value === null ? null : JSON.stringify(value));

@@ -112,7 +112,7 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     },
     (t) => [
       uniqueIndex("turns_running").on(t.conversationId).where(sql`status = 'in_progress'`),
-      index("turns_waiting").on(t.conversationId).where(sql`status = 'queued'`),
+      index("turns_open").on(t.conversationId).where(sql`status in ('queued', 'in_progress')`),
     ],
   );
 

@@ -19,6 +19,7 @@ export const statusOfCode = {
   session_with_agent: 409,
   payload_too_large: 413,
   unsupported_media_type: 415,
+  idempotency_mismatch: 422,
   validation_failed: 422,
   context_too_long: 422,
   content_refused: 422,

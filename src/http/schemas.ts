@@ -63,16 +63,32 @@ export const turnOptions = {
     .max(255)
     .optional()
     .openapi({ description: "An alias (`fast`, `balanced`, `smart`) or `provider/model`.", example: "balanced" }),
-  stream: z.literal(false).optional().openapi({ description: "Answers come whole." }),
-  if_busy: z
-    .literal("queue")
+  stream: z
+    .boolean()
     .optional()
-    .openapi({ description: "What happens while another answer is being made here: the message waits in line." }),
+    .openapi({ description: "The answer as server-sent events; `Accept: text/event-stream` asks for the same." }),
+  if_busy: z.enum(["queue", "reject", "interrupt"]).optional().openapi({
+    description:
+      "What happens while another answer is being made here: the message waits in line (`queue`), is refused (`reject`), or stops what is open (`interrupt`).",
+    default: "queue",
+  }),
+};
+
+/** What a route that streams says of its events. */
+export const streamed = {
+  "text/event-stream": {
+    schema: z.string().openapi({
+      description:
+        "`turn.started`, `turn.status`, `message.delta`, `message.restart`, and last one of `turn.completed`, `turn.failed`, `turn.cancelled`.",
+    }),
+  },
 };
 
 /** What may become of a turn. */
 export const turnProblems = [
   "turn_cancelled",
+  "conversation_busy",
+  "idempotency_mismatch",
   "session_ended",
   "session_with_agent",
   "context_too_long",
@@ -86,6 +102,12 @@ export const turnProblems = [
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
   content: { "application/json": { schema } },
+});
+
+/** The answer of a turn, whole or as a stream. */
+export const answers = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema }, ...streamed },
 });
 
 export const body = <T extends z.ZodType>(schema: T) => ({

@@ -7,14 +7,17 @@ import {
   listConversations,
   renameConversation,
 } from "../core/conversations.ts";
+import { wholeAnswer } from "../core/follow.ts";
 import { stopLive } from "../core/live.ts";
 import { listMessages } from "../core/messages.ts";
-import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
+import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
+  answers,
   body,
   bodyProblems,
   callerId,
@@ -31,6 +34,8 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
+import { wantsStream } from "../http/sse.ts";
+import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
 
@@ -81,9 +86,10 @@ const create = createRoute({
   summary: "Make a chat",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: optionalBody(z.object({ user_id: callerId.optional(), title: title.optional() }).openapi("ChatsCreate")),
   },
-  responses: { 201: json(Chat, "The chat"), ...bodyProblems() },
+  responses: { 201: json(Chat, "The chat"), ...bodyProblems("idempotency_mismatch") },
 });
 
 const list = createRoute({
@@ -154,20 +160,22 @@ const send = createRoute({
   summary: "Send a message to a chat and get the answer",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: body(z.object({ chat_id: uuid, user_id: callerId.optional(), message: messageText, ...turnOptions })),
   },
-  responses: { 200: json(Reply, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
+  responses: { 200: answers(Reply, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 /** WIRE section 3. */
-export function chats({ db, turns, clock }: Services) {
+export function chats({ db, turns, clock, log }: Services) {
   const router = createRouter();
 
   router.openapi(create, async (c) => {
-    const { user_id, title } = c.req.valid("json");
-    const actor = actorOf(c, user_id);
-    const chat = await createConversation(db, actor, { title: title ?? null, now: clock() });
-    return c.json(toChat(chat), 201);
+    const body = c.req.valid("json");
+    const actor = actorOf(c, body.user_id);
+    const key = requestKey(c, actor, body);
+    const made = { title: body.title ?? null, now: clock(), key, respond: toChat, read: Chat.parse };
+    return c.json(await createConversation(db, actor, made), 201);
   });
 
   router.openapi(list, async (c) => {
@@ -213,10 +221,13 @@ export function chats({ db, turns, clock }: Services) {
   });
 
   router.openapi(send, async (c) => {
-    const { chat_id, user_id, message, model } = c.req.valid("json");
+    const body = c.req.valid("json");
+    const { chat_id, user_id, message } = body;
     const actor = actorOf(c, user_id);
-    const turn = await beginTurn(turns, actor, { conversationId: chat_id, content: message, model });
-    const answer = await waitFor(c, wholeAnswer(turn));
+    const question = { conversationId: chat_id, content: message, ...optionsOf(c, actor, body) };
+    const turn = await beginTurn(turns, actor, question);
+    if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
+    const answer = await waitFor(c, wholeAnswer(turns, turn));
     const reply = {
       reply: answer.content,
       chat_id,

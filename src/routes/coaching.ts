@@ -1,10 +1,14 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createConversation } from "../core/conversations.ts";
 import { AppError } from "../core/errors.ts";
-import { beginTurn, outcomeOf, wholeAnswer } from "../core/turns.ts";
+import { outcomeOf, wholeAnswer } from "../core/follow.ts";
+import { beginTurn } from "../core/turns.ts";
+import type { Conversation } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
+import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { createRouter } from "../http/router.ts";
 import {
+  answers,
   body,
   bodyProblems,
   callerId,
@@ -17,6 +21,8 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
+import { wantsStream } from "../http/sse.ts";
+import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
 
@@ -60,11 +66,12 @@ const generate = createRoute({
   description: "Without `chat_id` a chat is made, and titled by the message.",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: body(
       z.object({ message: messageText, user_id, chat_id: uuid.nullish(), ...turnOptions }).openapi("CoachingGenerate"),
     ),
   },
-  responses: { 200: json(Response, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
+  responses: { 200: answers(Response, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 const create = createRoute({
@@ -73,8 +80,12 @@ const create = createRoute({
   operationId: "createCoachingChat",
   tags,
   summary: "Make a chat",
-  request: { query: userQuery, body: optionalBody(z.object({ user_id }).openapi("CoachingCreate")) },
-  responses: { 201: json(Created, "The chat"), ...bodyProblems() },
+  request: {
+    query: userQuery,
+    headers: keyHeader,
+    body: optionalBody(z.object({ user_id }).openapi("CoachingCreate")),
+  },
+  responses: { 201: json(Created, "The chat"), ...bodyProblems("idempotency_mismatch") },
 });
 
 const send = createRoute({
@@ -85,23 +96,27 @@ const send = createRoute({
   summary: "Send a message to a chat; where no provider answers, it is stored all the same",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: body(z.object({ chat_id: uuid, user_id, content: messageText, ...turnOptions }).openapi("CoachingSend")),
   },
   responses: {
-    200: json(Sent, "The answer, or `partial_success` with the stored message and the reason"),
+    200: answers(Sent, "The answer, or `partial_success` with the stored message and the reason"),
     ...bodyProblems("not_found", ...turnProblems),
   },
 });
 
 /** WIRE section 6: the routes of the coaching API. */
-export function coaching({ db, turns, clock }: Services) {
+export function coaching({ db, turns, clock, log }: Services) {
   const router = createRouter();
 
   router.openapi(generate, async (c) => {
-    const { message, user_id, chat_id, model } = c.req.valid("json");
+    const body = c.req.valid("json");
+    const { message, user_id, chat_id } = body;
     const actor = actorOf(c, user_id);
-    const turn = await beginTurn(turns, actor, { conversationId: chat_id ?? null, content: message, model });
-    const answer = await waitFor(c, wholeAnswer(turn));
+    const question = { conversationId: chat_id ?? null, content: message, ...optionsOf(c, actor, body) };
+    const turn = await beginTurn(turns, actor, question);
+    if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
+    const answer = await waitFor(c, wholeAnswer(turns, turn));
     const { conversationId, turnId, answerId } = turn;
     const response = {
       response: answer.content,
@@ -114,16 +129,21 @@ export function coaching({ db, turns, clock }: Services) {
   });
 
   router.openapi(create, async (c) => {
-    const actor = actorOf(c, c.req.valid("json").user_id);
-    const { id } = await createConversation(db, actor, { title: null, now: clock() });
-    return c.json({ chat_id: id }, 201);
+    const body = c.req.valid("json");
+    const actor = actorOf(c, body.user_id);
+    const respond = ({ id }: Conversation) => ({ chat_id: id });
+    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
+    return c.json(await createConversation(db, actor, made), 201);
   });
 
   router.openapi(send, async (c) => {
-    const { chat_id, user_id, content, model } = c.req.valid("json");
+    const body = c.req.valid("json");
+    const { chat_id, user_id, content } = body;
     const actor = actorOf(c, user_id);
-    const turn = await beginTurn(turns, actor, { conversationId: chat_id, content, model });
-    const outcome = await waitFor(c, outcomeOf(turn));
+    const question = { conversationId: chat_id, content, ...optionsOf(c, actor, body) };
+    const turn = await beginTurn(turns, actor, question);
+    if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
+    const outcome = await waitFor(c, outcomeOf(turns, turn));
     const shared = { chat_id, user_id: actor.userId, turn_id: turn.turnId };
     if (!(outcome instanceof AppError)) {
       const { content, model } = outcome;

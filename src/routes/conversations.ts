@@ -1,13 +1,17 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createConversation, getConversation, listConversations } from "../core/conversations.ts";
+import { invalid } from "../core/errors.ts";
+import { wholeAnswer } from "../core/follow.ts";
 import type { Actor } from "../core/identity.ts";
 import { listMessages } from "../core/messages.ts";
-import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
+import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
+  answers,
   body,
   bodyProblems,
   callerId,
@@ -22,6 +26,8 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
+import { wantsStream } from "../http/sse.ts";
+import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
 
@@ -64,9 +70,10 @@ const create = createRoute({
   summary: "Make a conversation",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: optionalBody(z.object({ user_id: callerId.optional() }).openapi("ConversationsCreate")),
   },
-  responses: { 201: json(Created, "The conversation, still empty"), ...bodyProblems() },
+  responses: { 201: json(Created, "The conversation, still empty"), ...bodyProblems("idempotency_mismatch") },
 });
 
 const ask = createRoute({
@@ -78,6 +85,7 @@ const ask = createRoute({
   request: {
     params,
     query: userQuery,
+    headers: keyHeader,
     body: body(
       z
         .object({
@@ -89,7 +97,7 @@ const ask = createRoute({
         .openapi("ConversationsAsk"),
     ),
   },
-  responses: { 200: json(Asked, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
+  responses: { 200: answers(Asked, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 const list = createRoute({
@@ -121,21 +129,28 @@ const get = createRoute({
 });
 
 /** WIRE section 4. */
-export function conversations({ db, turns, clock }: Services) {
+export function conversations({ db, turns, clock, log }: Services) {
   const router = createRouter();
 
   router.openapi(create, async (c) => {
-    const actor = actorOf(c, c.req.valid("json").user_id);
-    const { id } = await createConversation(db, actor, { title: null, now: clock() });
-    return c.json({ id, messages: [] }, 201);
+    const body = c.req.valid("json");
+    const actor = actorOf(c, body.user_id);
+    const respond = ({ id }: Conversation) => ({ id, messages: [] });
+    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
+    return c.json(await createConversation(db, actor, made), 201);
   });
 
   router.openapi(ask, async (c) => {
     const { conversation_id } = c.req.valid("param");
-    const { content, n, user_id, model } = c.req.valid("json");
+    const body = c.req.valid("json");
+    const { content, n, user_id } = body;
+    const streams = wantsStream(c, body);
+    if (streams && n > 1) throw invalid("n", "must be 1 where the answer is streamed");
     const actor = actorOf(c, user_id);
-    const turn = await beginTurn(turns, actor, { conversationId: conversation_id, content, model, wanted: n });
-    const answer = await waitFor(c, wholeAnswer(turn));
+    const question = { conversationId: conversation_id, content, wanted: n, ...optionsOf(c, actor, body) };
+    const turn = await beginTurn(turns, actor, question);
+    if (streams) return streamTurn(c, { turns, log }, turn);
+    const answer = await waitFor(c, wholeAnswer(turns, turn));
     const asked = {
       id: turn.answerId,
       conversation_id,

@@ -1,12 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { getConversation, listConversations } from "../core/conversations.ts";
+import { wholeAnswer } from "../core/follow.ts";
 import { listMessages } from "../core/messages.ts";
-import { beginTurn, wholeAnswer } from "../core/turns.ts";
+import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
+import { keyHeader } from "../http/idempotency.ts";
 import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
+  answers,
   body,
   bodyProblems,
   callerId,
@@ -21,6 +24,8 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
+import { wantsStream } from "../http/sse.ts";
+import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
 
@@ -69,6 +74,7 @@ const sendMessage = createRoute({
   description: "Without `conversation_id` a conversation is made, and titled by the message.",
   request: {
     query: userQuery,
+    headers: keyHeader,
     body: body(
       z.object({
         message: messageText,
@@ -78,7 +84,7 @@ const sendMessage = createRoute({
       }),
     ),
   },
-  responses: { 200: json(Sent, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
+  responses: { 200: answers(Sent, "The answer"), ...bodyProblems("not_found", ...turnProblems) },
 });
 
 const list = createRoute({
@@ -103,14 +109,17 @@ const get = createRoute({
 });
 
 /** WIRE section 5. */
-export function send({ db, turns }: Services) {
+export function send({ db, turns, log }: Services) {
   const router = createRouter();
 
   router.openapi(sendMessage, async (c) => {
-    const { message, conversation_id, user_id, model } = c.req.valid("json");
+    const body = c.req.valid("json");
+    const { message, conversation_id, user_id } = body;
     const actor = actorOf(c, user_id);
-    const turn = await beginTurn(turns, actor, { conversationId: conversation_id ?? null, content: message, model });
-    const answer = await waitFor(c, wholeAnswer(turn));
+    const question = { conversationId: conversation_id ?? null, content: message, ...optionsOf(c, actor, body) };
+    const turn = await beginTurn(turns, actor, question);
+    if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
+    const answer = await waitFor(c, wholeAnswer(turns, turn));
     const sent = {
       conversation_id: turn.conversationId,
       message: answer.content,

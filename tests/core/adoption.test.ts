@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { invalid } from "../../src/core/errors.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
-import { renewLeases, sweepTurns } from "../../src/core/recovery.ts";
-import { wholeAnswer } from "../../src/core/turns.ts";
+import { sweepTurns } from "../../src/core/recovery.ts";
+import { renewLeases } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -128,7 +129,7 @@ describe.each(databases)("on $database a turn in line", ({ fresh }) => {
       };
       const { process, running, line, call } = await givenLine(watched, 1);
       const [turn] = line as [LiveTurn];
-      const heard = wholeAnswer(turn);
+      const heard = wholeAnswer(process, turn);
       heard.catch(() => {});
       await lapse(db, running, turn);
       await sweepTurns(startInstance(db, process.models));
@@ -144,7 +145,7 @@ describe.each(databases)("on $database a turn in line", ({ fresh }) => {
     it("is swept when the process that took it dies too, though the first still waits for it", async () => {
       const { process, running, line } = await givenLine(db, 1);
       const [turn] = line as [LiveTurn];
-      const heard = wholeAnswer(turn).catch((error: unknown) => error);
+      const heard = wholeAnswer(process, turn).catch((error: unknown) => error);
       await lapse(db, running, turn);
       await sweepTurns(startInstance(db, process.models));
       await process.models.call(2);
@@ -158,7 +159,7 @@ describe.each(databases)("on $database a turn in line", ({ fresh }) => {
     it("ends for those who still wait as it was stored, when another has answered it meanwhile", async () => {
       const { process, running, line, call } = await givenLine(db, 1);
       const [turn] = line as [LiveTurn];
-      const heard = wholeAnswer(turn);
+      const heard = wholeAnswer(process, turn);
       await lapse(db, running, turn);
       await sweepTurns(startInstance(db, process.models));
       (await process.models.call(2)).end("In time");

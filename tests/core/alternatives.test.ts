@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { beginTurn, wholeAnswer } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
+  begin,
   expectTrueCounts,
   messagesOf,
   NOW,
@@ -27,15 +28,15 @@ describe.each(databases)("several answers to one question on $database", ({ fres
     const conversation = await newConversation(db);
     const { owner, id } = conversation;
     const question = { conversationId: id, content: "Which?", model: undefined, wanted: 3 };
-    const turn = await beginTurn(deps, owner, question);
+    const turn = await begin(deps, owner, question);
     const calls = [await deps.models.call(1), await deps.models.call(2), await deps.models.call(3)] as const;
     return { deps, conversation, turn, calls };
   }
 
   it("are asked for at the same time, and saved in one go: one in the thread, the others beside it", async () => {
-    const { conversation, turn, calls } = await givenThree();
+    const { deps, conversation, turn, calls } = await givenThree();
     for (const [i, call] of calls.entries()) call.end(`Answer ${i}`);
-    const { content, alternatives } = await wholeAnswer(turn);
+    const { content, alternatives } = await wholeAnswer(deps, turn);
     expect([content, ...alternatives.map((one) => one.content)].toSorted()).toEqual([
       "Answer 0",
       "Answer 1",
@@ -65,7 +66,7 @@ describe.each(databases)("several answers to one question on $database", ({ fres
   it("are shown to the model later as one", async () => {
     const { deps, conversation, turn, calls } = await givenThree();
     for (const call of calls) call.end("The first");
-    await wholeAnswer(turn);
+    await wholeAnswer(deps, turn);
     await send(deps, conversation, "And now?");
     expect((await deps.models.call(4)).messages.map(({ content }) => content)).toEqual([
       "Which?",
@@ -75,22 +76,22 @@ describe.each(databases)("several answers to one question on $database", ({ fres
   });
 
   it("are those that came, if some failed", async () => {
-    const { conversation, turn, calls } = await givenThree();
+    const { deps, conversation, turn, calls } = await givenThree();
     const [first, second, third] = calls;
     first.say("Half");
     first.fail("provider_timeout");
     second.fail("provider_failed");
     third.end("Whole");
-    expect(await wholeAnswer(turn)).toMatchObject({ content: "Whole", alternatives: [] });
+    expect(await wholeAnswer(deps, turn)).toMatchObject({ content: "Whole", alternatives: [] });
     expect((await messagesOf(db, conversation.id)).map(({ content }) => content)).toEqual(["Which?", "Whole"]);
     expect(await turnRow(db, turn)).toMatchObject({ status: "completed", error: null });
     await expectTrueCounts(db, conversation.id);
   });
 
   it("are none, if all failed", async () => {
-    const { conversation, turn, calls } = await givenThree();
+    const { deps, conversation, turn, calls } = await givenThree();
     for (const call of calls) call.fail("provider_unavailable");
-    await expect(wholeAnswer(turn)).rejects.toMatchObject({
+    await expect(wholeAnswer(deps, turn)).rejects.toMatchObject({
       code: "provider_unavailable",
       details: { turnId: turn.turnId, attempts: [attempt, attempt, attempt] },
     });

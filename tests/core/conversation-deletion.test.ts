@@ -1,9 +1,9 @@
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { countConversations, deleteConversation, getConversation } from "../../src/core/conversations.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import { stopLive } from "../../src/core/live.ts";
-import { wholeAnswer } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import { messagesOf, NOW, newConversation, send, startInstance, turnRow, turnsOf } from "../support/core-instance.ts";
 import { answering, eventually } from "../support/core-models.ts";
@@ -25,8 +25,8 @@ describe.each(databases)("deleting a conversation on $database", ({ fresh }) => 
     const other = await newConversation(db);
     const deps = startInstance(db, answering());
     const turn = await send(deps, conversation, "Hello");
-    await wholeAnswer(turn);
-    await wholeAnswer(await send(deps, other, "Hello too"));
+    await wholeAnswer(deps, turn);
+    await wholeAnswer(deps, await send(deps, other, "Hello too"));
     const extension = {
       id: newId(),
       messageId: turn.answerId,
@@ -60,7 +60,7 @@ describe.each(databases)("deleting a conversation on $database", ({ fresh }) => 
     const deps = startInstance(db);
     const done = await send(deps, conversation, "First");
     (await deps.models.call(1)).end("Yes");
-    await wholeAnswer(done);
+    await wholeAnswer(deps, done);
     const open = [await send(deps, conversation, "Second"), await send(deps, conversation, "Third")];
     const finished = await turnRow(db, done);
 
@@ -84,7 +84,7 @@ describe.each(databases)("deleting a conversation on $database", ({ fresh }) => 
     const conversation = await newConversation(db);
     const deps = startInstance(db);
     const turns = [await send(deps, conversation, "First"), await send(deps, conversation, "Second")];
-    const waiting = turns.map((turn) => wholeAnswer(turn).catch((error: unknown) => error));
+    const waiting = turns.map((turn) => wholeAnswer(deps, turn).catch((error: unknown) => error));
     const call = await deps.models.call(1);
     call.say("Half an");
 

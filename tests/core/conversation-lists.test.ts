@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type ConversationCursor,
   countConversations,
-  createConversation,
   deleteConversation,
   listConversations,
   renameConversation,
@@ -10,7 +9,7 @@ import {
 import { type Actor, actAs } from "../../src/core/identity.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation } from "../../src/db/tables.ts";
-import { as, change, NOW, newUser } from "../support/core-instance.ts";
+import { as, change, makeConversation, NOW, newUser } from "../support/core-instance.ts";
 import { randomFrom } from "../support/core-random.ts";
 import { databases, open } from "../support/databases.ts";
 
@@ -23,7 +22,7 @@ describe.each(databases)("conversations on $database", ({ fresh }) => {
 
   /** So many conversations, last touched at these times after NOW. */
   async function givenTouchedAt(owner: Actor, times: number[]): Promise<Conversation[]> {
-    return Promise.all(times.map((time) => createConversation(db, owner, { title: null, now: NOW + time })));
+    return Promise.all(times.map((time) => makeConversation(db, owner, { now: NOW + time })));
   }
 
   /** Ids in the order in which pages of `limit` give them; `meanwhile` runs between the pages. */

@@ -1,16 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  createConversation,
-  deleteConversation,
-  getConversation,
-  renameConversation,
-} from "../../src/core/conversations.ts";
+import { deleteConversation, getConversation, renameConversation } from "../../src/core/conversations.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import { type Actor, actAs } from "../../src/core/identity.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { beginTurn, wholeAnswer } from "../../src/core/turns.ts";
+import { beginTurn } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   as,
+  makeConversation,
   messagesOf,
   NOW,
   newConversation,
@@ -72,7 +69,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
   describe("a conversation", () => {
     it("begins empty, active, with the assistant in control, as its user's", async () => {
       const owner = newUser();
-      const made = await createConversation(db, owner, { title: null, now: NOW });
+      const made = await makeConversation(db, owner);
       expect(made).toMatchObject({
         id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
         userId: owner.userId,
@@ -92,7 +89,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
 
     it("becomes that of a user whom an agent or an admin names", async () => {
       for (const actor of [as("agent", "eve", "bob"), as("admin", "root", "bob")]) {
-        const { id, title } = await createConversation(db, actor, { title: "For Bob", now: NOW });
+        const { id, title } = await makeConversation(db, actor, { title: "For Bob" });
         expect(title).toBe("For Bob");
         expect((await getConversation(db, as("user", "bob"), id)).userId).toBe("bob");
       }
@@ -119,7 +116,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
     async function given() {
       const conversation = await newConversation(db, { isLive });
       const deps = startInstance(db, answering());
-      await wholeAnswer(await send(deps, conversation, "Hello"));
+      await wholeAnswer(deps, await send(deps, conversation, "Hello"));
       const stored = async () => [
         await conversation.read(),
         await messagesOf(db, conversation.id),
@@ -149,7 +146,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
     it(may ? "may send to it" : "stores nothing by sending to it", async () => {
       const { deps, id, actor, stored, before } = await given();
       const sending = beginTurn(deps, actor, { conversationId: id, content: "And I", model: undefined });
-      if (may) return expect(await wholeAnswer(await sending)).toMatchObject({ content: "Answer to And I" });
+      if (may) return expect(await wholeAnswer(deps, await sending)).toMatchObject({ content: "Answer to And I" });
       await expect(sending).rejects.toEqual(notFound);
       expect(await stored()).toEqual(before);
       expect(deps.models.calls).toHaveLength(1);

@@ -101,7 +101,7 @@ describe.each(databases)("messages on $database", ({ fresh }) => {
   describe("that a model may be shown", () => {
     const never = () => false;
 
-    it("are those below a place, newest first, with notes of the system and without what failed or is gone", async () => {
+    it("are those below a place, newest first, without notes of the system and what failed or is gone", async () => {
       const { id } = await given([
         { content: "question" },
         { role: "assistant", content: "half an ans", status: "incomplete" },
@@ -116,7 +116,6 @@ describe.each(databases)("messages on $database", ({ fresh }) => {
       const { newestFirst, older } = await readContext(db, { conversationId: id, before: 9, enough: never });
       expect(newestFirst).toEqual([
         expect.objectContaining({ role: "agent", senderId: "eve", content: "agent's words" }),
-        expect.objectContaining({ role: "system", content: "a note" }),
         expect.objectContaining({ role: "assistant", content: "half an ans" }),
         expect.objectContaining({ role: "user", content: "question" }),
       ]);

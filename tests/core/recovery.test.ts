@@ -1,9 +1,11 @@
 import { eq } from "drizzle-orm";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { deleteConversation } from "../../src/core/conversations.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
+import { LEASE_MS } from "../../src/core/live.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { renewLeases, startRecovery, sweepTurns } from "../../src/core/recovery.ts";
-import { wholeAnswer } from "../../src/core/turns.ts";
+import { sweepTurns } from "../../src/core/recovery.ts";
+import { renewLeases, startUpkeep } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -74,7 +76,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
       const { conversation } = await givenLost();
       const next = startInstance(db, answering());
       await sweepTurns(next);
-      expect(await wholeAnswer(await send(next, conversation, "Hello?"))).toMatchObject({
+      expect(await wholeAnswer(next, await send(next, conversation, "Hello?"))).toMatchObject({
         content: "Answer to Are you there?\n\nHello?",
       });
       await expectTrueCounts(db, conversation.id);
@@ -96,8 +98,11 @@ describe.each(databases)("on $database", ({ fresh }) => {
       const stored = () => Promise.all([turnRow(db, turn), messagesOf(db, conversation.id), conversation.read()]);
       const before = await stored();
       call.end("A whole answer, too late");
-      expect(await turn.ended).toMatchObject({ status: "incomplete", content: "Half", error: lost });
-      await expect(wholeAnswer(turn)).rejects.toMatchObject({
+      expect(await turn.ended).toMatchObject({
+        content: "Half",
+        turn: { status: "incomplete", restarts: 1, error: lost },
+      });
+      await expect(wholeAnswer(dead, turn)).rejects.toMatchObject({
         code: "provider_failed",
         details: { turnId: turn.turnId },
       });
@@ -132,11 +137,33 @@ describe.each(databases)("on $database", ({ fresh }) => {
     expect(await turnRow(db, turn)).toMatchObject({ status: "in_progress", restarts: 0 });
   });
 
-  it("a turn that could not be stored is told of in the log, and closed when its lease has run out", async () => {
-    const deps = startInstance(db, answering());
-    const full = { ...db.turnWrites, finish: () => Promise.reject(new Error("disk full")) };
+  it("an answer that cannot be stored at once is stored as soon as it can, and told of in the log", async () => {
+    let failures = 2;
+    const finish: Db["turnWrites"]["finish"] = (input) =>
+      failures-- > 0 ? Promise.reject(new Error("disk full")) : db.turnWrites.finish(input);
+    const deps = startInstance({ ...db, turnWrites: { ...db.turnWrites, finish } }, answering());
+    const turn = await send(deps, await newConversation(db), "Are you there?");
+    expect(await wholeAnswer(deps, turn)).toMatchObject({ content: "Answer to Are you there?" });
+    expect(await turnRow(db, turn)).toMatchObject({ status: "completed" });
+    const told = expect.objectContaining({ turn_id: turn.turnId, err: new Error("disk full") });
+    expect(deps.logged).toEqual([told, told]);
+  });
+
+  it("a turn that could not be stored while its lease held is told of in the log, and closed by a sweep", async () => {
+    let late = 0;
+    const real = performance.now.bind(performance);
+    const watch = vi.spyOn(performance, "now").mockImplementation(() => real() + late);
+    onTestFinished(() => watch.mockRestore());
+    const full: Db["turnWrites"] = {
+      ...db.turnWrites,
+      finish() {
+        late += LEASE_MS;
+        return Promise.reject(new Error("disk full"));
+      },
+    };
+    const deps = startInstance({ ...db, turnWrites: full }, answering());
     const conversation = await newConversation(db);
-    const turn = await send({ ...deps, db: { ...db, turnWrites: full } }, conversation, "Are you there?");
+    const turn = await send(deps, conversation, "Are you there?");
     await expect(turn.ended).rejects.toThrow("disk full");
     await eventually(() =>
       expect(deps.logged).toEqual([expect.objectContaining({ turn_id: turn.turnId, err: expect.any(Error) })]),
@@ -172,10 +199,10 @@ describe.each(databases)("on $database", ({ fresh }) => {
       await deleteConversation(db, conversation.owner, { id: conversation.id, now: NOW });
       await renewLeases(mine);
       expect([ended.signal.aborted, goesOn.signal.aborted]).toEqual([true, false]);
-      for (const turn of turns) await expect(wholeAnswer(turn)).rejects.toMatchObject({ code: "turn_cancelled" });
+      for (const turn of turns) await expect(wholeAnswer(mine, turn)).rejects.toMatchObject({ code: "turn_cancelled" });
       expect(mine.models.calls).toHaveLength(2);
       goesOn.end("Done");
-      expect(await wholeAnswer(running)).toMatchObject({ content: "Done" });
+      expect(await wholeAnswer(mine, running)).toMatchObject({ content: "Done" });
     });
   });
 
@@ -184,7 +211,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
     const own = startInstance(db);
     const kept = await send(own, await newConversation(db), "Mine");
     await renewLeases(later.dead);
-    const stop = await startRecovery(own);
+    const stop = await startUpkeep(own);
     try {
       expect(await turnRow(db, before.turn)).toMatchObject({ status: "failed", restarts: 1 });
       expect(await turnRow(db, later.turn)).toMatchObject({ status: "in_progress" });

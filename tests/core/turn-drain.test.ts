@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { wholeAnswer } from "../../src/core/follow.ts";
+import { drainTurns } from "../../src/core/launch.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
-import { drainTurns, wholeAnswer } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -33,18 +34,33 @@ describe.each(databases)("a process that stops, on $database,", ({ fresh }) => {
     return { conversation, running, waiting, call };
   }
 
-  const codeOf = (turn: LiveTurn) =>
-    wholeAnswer(turn).then(
+  const codeOf = (deps: Instance, turn: LiveTurn) =>
+    wholeAnswer(deps, turn).then(
       () => "completed",
       (error) => error.code,
     );
 
   it("has nothing to wait for when nothing runs", async () => {
+    await drainTurns(startInstance(db, answering()).live, 60_000);
     const deps = startInstance(db, answering());
-    await drainTurns(deps.live, 60_000);
-    await wholeAnswer(await send(deps, await newConversation(db), "Hello"));
+    await wholeAnswer(deps, await send(deps, await newConversation(db), "Hello"));
     await drainTurns(deps.live, 60_000);
     expect(deps.live.turns.size).toBe(0);
+  });
+
+  it("takes no more messages from the moment on, and stores nothing of them", async () => {
+    const deps = startInstance(db);
+    const { conversation, call } = await givenThree(deps);
+    const before = await conversation.read();
+    const drained = drainTurns(deps.live, 1);
+    await expect(send(deps, conversation, "Too late")).rejects.toMatchObject({
+      code: "provider_unavailable",
+      details: { retryAfterS: 1 },
+    });
+    await drained;
+    expect(call.signal.aborted).toBe(true);
+    expect((await conversation.read()).openTurns).toBe(before.openTurns - 1);
+    expect((await messagesOf(db, conversation.id)).map(({ content }) => content)).not.toContain("Too late");
   });
 
   it("waits for its turns, also for those in line, and stops none that end in time", async () => {
@@ -72,7 +88,7 @@ describe.each(databases)("a process that stops, on $database,", ({ fresh }) => {
     const { conversation, running, call } = await givenThree(deps);
     await drainTurns(deps.live, 1);
     expect(call.signal.aborted).toBe(true);
-    expect(await codeOf(running)).toBe("turn_cancelled");
+    expect(await codeOf(deps, running)).toBe("provider_unavailable");
     expect(await turnRow(db, running)).toMatchObject({ status: "incomplete", leaseUntil: null });
     expect((await messagesOf(db, conversation.id))[1]).toMatchObject({ status: "incomplete", content: "Half" });
     expect(deps.live.turns.size).toBe(0);
@@ -81,7 +97,7 @@ describe.each(databases)("a process that stops, on $database,", ({ fresh }) => {
   it("leaves those in line in line, and tells who waits for them that the service is going", async () => {
     const deps = startInstance(db);
     const { conversation, waiting } = await givenThree(deps);
-    const heard = Promise.all(waiting.map(codeOf));
+    const heard = Promise.all(waiting.map((turn) => codeOf(deps, turn)));
     await drainTurns(deps.live, 1);
     expect(await heard).toEqual(["provider_unavailable", "provider_unavailable"]);
     for (const turn of waiting) expect(await turnRow(db, turn)).toMatchObject({ status: "queued", error: null });

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AppError } from "../../src/core/errors.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
 import { listMessages } from "../../src/core/messages.ts";
 import type { TurnError } from "../../src/core/model.ts";
-import { beginTurn, wholeAnswer } from "../../src/core/turns.ts";
+import { beginTurn } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -43,7 +44,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
       const conversation = await newConversation(db);
       const turn = await send(deps, conversation, "Are you there?");
       (await deps.models.call(1)).fail(code);
-      const error = await wholeAnswer(turn).catch((thrown: AppError) => thrown);
+      const error = await wholeAnswer(deps, turn).catch((thrown: AppError) => thrown);
       expect(error).toMatchObject({ code, message: `${code}.`, details: { turnId: turn.turnId, attempts: [attempt] } });
       expect(await listed(conversation)).toEqual(["Are you there?"]);
       expect(await conversation.read()).toMatchObject({
@@ -72,7 +73,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
       call.say("Well, ");
       call.say("I am ");
       call.fail(code);
-      await expect(wholeAnswer(turn)).rejects.toMatchObject({ code, details: { turnId: turn.turnId } });
+      await expect(wholeAnswer(deps, turn)).rejects.toMatchObject({ code, details: { turnId: turn.turnId } });
       expect(await listed(conversation)).toEqual(["Are you there?", "Well, I am "]);
       expect(await conversation.read()).toMatchObject({ messageCount: 2, openTurns: 0, lastMessage: "Well, I am " });
       expect((await messagesOf(db, conversation.id)).at(-1)).toMatchObject({ status: "incomplete", model: TARGET });
@@ -82,15 +83,10 @@ describe.each(databases)("on $database", ({ fresh }) => {
 
   it("only what is unavailable is to be tried again soon", async () => {
     for (const code of codes) {
-      const turn = await send(
-        startInstance(
-          db,
-          testModels((call) => call.fail(code)),
-        ),
-        await newConversation(db),
-        "Hi",
-      );
-      const { details } = await wholeAnswer(turn).catch((error) => error);
+      const failing = testModels((call) => call.fail(code));
+      const deps = startInstance(db, failing);
+      const turn = await send(deps, await newConversation(db), "Hi");
+      const { details } = await wholeAnswer(deps, turn).catch((error) => error);
       expect(details.retryAfterS, code).toBe(code === "provider_unavailable" ? 5 : undefined);
     }
   });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { wholeAnswer } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -44,7 +44,7 @@ describe.each(databases)("the turns of one conversation on $database", ({ fresh 
       );
       expect(deps.models.calls).toHaveLength(i + 1);
       call.end(`Answer ${i}`);
-      expect(await wholeAnswer(turn)).toMatchObject({ content: `Answer ${i}` });
+      expect(await wholeAnswer(deps, turn)).toMatchObject({ content: `Answer ${i}` });
     }
     await expectTrueCounts(db, conversation.id);
   });
@@ -55,7 +55,9 @@ describe.each(databases)("the turns of one conversation on $database", ({ fresh 
       testModels((call) => call.question === "Quick" && call.end("Done")),
     );
     await givenWaiting(deps, 1);
-    expect(await wholeAnswer(await send(deps, await newConversation(db), "Quick"))).toMatchObject({ content: "Done" });
+    expect(await wholeAnswer(deps, await send(deps, await newConversation(db), "Quick"))).toMatchObject({
+      content: "Done",
+    });
   });
 
   it("show the model only what stands before their own answer: no question that waits behind", async () => {
@@ -164,7 +166,7 @@ describe.each(databases)("the turns of one conversation on $database", ({ fresh 
     const conversation = await newConversation(db);
     const questions = Array.from({ length: 40 }, (_, i) => `Question ${i}`);
     const turns = await Promise.all(questions.map((content) => send(deps, conversation, content)));
-    const answers = await Promise.all(turns.map(wholeAnswer));
+    const answers = await Promise.all(turns.map((turn) => wholeAnswer(deps, turn)));
     expect(answers.map(({ content }) => content)).toEqual(questions.map(answerTo));
 
     const inOrder = turns.toSorted((a, b) => a.seq - b.seq).map((turn) => questions[turns.indexOf(turn)] ?? "");
@@ -189,7 +191,7 @@ describe.each(databases)("the turns of one conversation on $database", ({ fresh 
       const seqs = own.map(({ seq }) => seq);
       expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
     }
-    await Promise.all(turns.flat().map(wholeAnswer));
+    await Promise.all(turns.flat().map((turn) => wholeAnswer(deps, turn)));
     const inOrder = turns.flat().toSorted((a, b) => a.seq - b.seq);
     const rows = await Promise.all(inOrder.map((turn) => turnRow(db, turn)));
     expect(rows.map(({ status }) => status)).toEqual(inOrder.map(() => "completed"));

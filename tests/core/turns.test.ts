@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createConversation, getConversation, listConversations } from "../../src/core/conversations.ts";
+import { getConversation, listConversations } from "../../src/core/conversations.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { beginTurn, wholeAnswer } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   as,
+  begin,
   expectTrueCounts,
+  makeConversation,
   messagesOf,
   NOW,
   newConversation,
@@ -30,12 +32,16 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
   it("without a conversation makes one that is titled by its question", async () => {
     const deps = startInstance(db);
     const owner = newUser();
-    const turn = await beginTurn(deps, owner, { conversationId: null, content: "What can\nyou do?", model: undefined });
+    const turn = await begin(deps, owner, { conversationId: null, content: "What can\nyou do?", model: undefined });
     const call = await deps.models.call(1);
     deps.time.now = NOW + 30;
     call.say("Every");
     call.end("thing.");
-    expect(await wholeAnswer(turn)).toMatchObject({ content: "Everything.", model: TARGET, completedAt: NOW + 30 });
+    expect(await wholeAnswer(deps, turn)).toMatchObject({
+      content: "Everything.",
+      model: TARGET,
+      completedAt: NOW + 30,
+    });
     expect(await getConversation(db, owner, turn.conversationId)).toMatchObject({
       userId: owner.userId,
       title: "What can you do?",
@@ -52,8 +58,8 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
   it("stores question, answer and what it took", async () => {
     const deps = startInstance(db, answering());
     const owner = newUser();
-    const turn = await beginTurn(deps, owner, { conversationId: null, content: "Hello", model: "other" });
-    await wholeAnswer(turn);
+    const turn = await begin(deps, owner, { conversationId: null, content: "Hello", model: "other" });
+    await wholeAnswer(deps, turn);
     const shared = { conversationId: turn.conversationId, turnId: turn.turnId, status: "completed", createdAt: NOW };
     expect(await messagesOf(db, turn.conversationId)).toEqual([
       expect.objectContaining({ ...shared, id: turn.questionId, seq: 1, rev: 1, role: "user", content: "Hello" }),
@@ -81,8 +87,8 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
   it("goes on with a conversation: the model is shown what was said, the title stays", async () => {
     const deps = startInstance(db, answering());
     const conversation = await newConversation(db);
-    await wholeAnswer(await send(deps, conversation, "My name is Ada."));
-    expect(await wholeAnswer(await send(deps, conversation, "Who am I?"))).toMatchObject({
+    await wholeAnswer(deps, await send(deps, conversation, "My name is Ada."));
+    expect(await wholeAnswer(deps, await send(deps, conversation, "Who am I?"))).toMatchObject({
       content: "Answer to Who am I?",
     });
     expect(deps.models.calls[1]?.messages).toEqual([
@@ -102,15 +108,16 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
 
   it("leaves a title alone that the conversation was given", async () => {
     const owner = newUser();
-    const { id } = await createConversation(db, owner, { title: "Chess", now: NOW });
-    await wholeAnswer(await send(startInstance(db, answering()), { owner, id }, "Hello"));
+    const { id } = await makeConversation(db, owner, { title: "Chess" });
+    const deps = startInstance(db, answering());
+    await wholeAnswer(deps, await send(deps, { owner, id }, "Hello"));
     expect((await getConversation(db, owner, id)).title).toBe("Chess");
   });
 
   it("is told the conversation's system prompt, else the service's", async () => {
     const deps = { ...startInstance(db, answering()), systemPrompt: "Be brief." };
     for (const [own, told] of [[null, "Be brief."] as const, ["Be kind.", "Be kind."] as const]) {
-      await wholeAnswer(await send(deps, await newConversation(db, { systemPrompt: own }), "Hello"));
+      await wholeAnswer(deps, await send(deps, await newConversation(db, { systemPrompt: own }), "Hello"));
       expect(deps.models.calls.at(-1)?.messages[0]).toEqual({ role: "system", content: told });
     }
   });
@@ -119,9 +126,9 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
     const deps = startInstance(db, answering());
     const { owner, id } = await newConversation(db);
     const root = as("admin", "root");
-    await wholeAnswer(await send(deps, { owner, id }, "Mine"));
-    await wholeAnswer(await send(deps, { owner: root, id }, "The admin's"));
-    await wholeAnswer(await send(deps, { owner: as("admin", "root", owner.userId), id }, "For the user"));
+    await wholeAnswer(deps, await send(deps, { owner, id }, "Mine"));
+    await wholeAnswer(deps, await send(deps, { owner: root, id }, "The admin's"));
+    await wholeAnswer(deps, await send(deps, { owner: as("admin", "root", owner.userId), id }, "For the user"));
     const questions = (await messagesOf(db, id)).filter(({ role }) => role === "user");
     expect(questions.map(({ senderId }) => senderId)).toEqual([owner.userId, "root", owner.userId]);
   });
@@ -135,8 +142,9 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
     });
     const owner = newUser();
     const question = { conversationId: null, content: "Are you there?", model: undefined };
-    const begun = beginTurn(startInstance(db, models), owner, question);
-    await wholeAnswer(await begun);
+    const deps = startInstance(db, models);
+    const begun = begin(deps, owner, question);
+    await wholeAnswer(deps, await begun);
     expect(seen).toEqual([
       expect.objectContaining({
         messageCount: 1,
@@ -170,7 +178,7 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
     const turn = await send(deps, conversation, "Are you there?");
     const caller = new AbortController();
     const left = new Promise((resolve) => caller.signal.addEventListener("abort", resolve));
-    const waited = Promise.race([wholeAnswer(turn), left.then(() => "gone")]);
+    const waited = Promise.race([wholeAnswer(deps, turn), left.then(() => "gone")]);
     const call = await deps.models.call(1);
     caller.abort();
     expect(await waited).toBe("gone");

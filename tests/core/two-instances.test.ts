@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversations.ts";
+import { wholeAnswer } from "../../src/core/follow.ts";
+import { drainTurns } from "../../src/core/launch.ts";
 import { listMessages } from "../../src/core/messages.ts";
-import { renewLeases, sweepTurns } from "../../src/core/recovery.ts";
-import { drainTurns, wholeAnswer } from "../../src/core/turns.ts";
+import { sweepTurns } from "../../src/core/recovery.ts";
+import { renewLeases } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -38,7 +40,7 @@ describe("two instances on one Postgres", () => {
       turns.push(await send(i % 2 === 0 ? first : second, conversation, question));
     }
     (await models.call(1)).end(answerTo("Question 0"));
-    expect(await Promise.all(turns.map(wholeAnswer))).toEqual(
+    expect(await Promise.all(turns.map((turn) => wholeAnswer(first, turn)))).toEqual(
       questions.map((question) => expect.objectContaining({ content: answerTo(question) })),
     );
     expect(models.calls.map(({ question }) => question)).toEqual(questions);
@@ -60,7 +62,7 @@ describe("two instances on one Postgres", () => {
     const turns = await Promise.all(
       questions.map((question, i) => send(instances[i % 2] ?? startInstance(a), conversation, question)),
     );
-    const answers = await Promise.all(turns.map(wholeAnswer));
+    const answers = await Promise.all(turns.map((turn) => wholeAnswer(startInstance(b), turn)));
     expect(answers.map(({ content }) => content)).toEqual(questions.map(answerTo));
     const { rows } = await listMessages(a, conversation.owner, { conversationId: conversation.id, limit: 50 });
     const asked = rows.filter(({ role }) => role === "user").map(({ content }) => content);
@@ -72,8 +74,8 @@ describe("two instances on one Postgres", () => {
   it("see one history: what one has answered, the other shows to its model", async () => {
     const [first, second] = [startInstance(a, answering()), startInstance(b, answering())];
     const conversation = await newConversation(a);
-    await wholeAnswer(await send(first, conversation, "My name is Ada."));
-    await wholeAnswer(await send(second, conversation, "Who am I?"));
+    await wholeAnswer(first, await send(first, conversation, "My name is Ada."));
+    await wholeAnswer(second, await send(second, conversation, "Who am I?"));
     expect(second.models.calls[0]?.messages.map(({ content }) => content)).toEqual([
       "My name is Ada.",
       answerTo("My name is Ada."),
@@ -106,7 +108,7 @@ describe("two instances on one Postgres", () => {
     await deleteConversation(b, conversation.owner, { id: conversation.id, now: NOW });
     await renewLeases(first);
     expect(call.signal.aborted).toBe(true);
-    await expect(wholeAnswer(turn)).rejects.toMatchObject({ code: "turn_cancelled" });
+    await expect(wholeAnswer(first, turn)).rejects.toMatchObject({ code: "turn_cancelled" });
     expect(await messagesOf(b, conversation.id)).toEqual([]);
     expect(await turnRow(b, turn)).toMatchObject({ status: "failed", completedAt: NOW });
   });
@@ -118,10 +120,10 @@ describe("two instances on one Postgres", () => {
     const call = await slow.models.call(1);
     await lapse(b, turn);
     await sweepTurns(quick);
-    await wholeAnswer(await send(quick, conversation, "Question 1"));
+    await wholeAnswer(quick, await send(quick, conversation, "Question 1"));
     const before = [await conversation.read(), await messagesOf(b, conversation.id)];
     call.end("Too late");
-    expect(await turn.ended).toMatchObject({ status: "failed", content: "" });
+    expect(await turn.ended).toMatchObject({ turn: { status: "failed" }, content: "" });
     expect([await conversation.read(), await messagesOf(b, conversation.id)]).toEqual(before);
   });
 });

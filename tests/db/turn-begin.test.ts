@@ -11,7 +11,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
   it("makes a new conversation with its first question, the empty answer and the running turn", async () => {
     const input = question({ content: "Größe? 🐘\n'quoted' \\ $1", title: "Größe", preview: "Größe? 🐘" });
     const { begun } = await turns.begin(input, true);
-    expect(begun).toEqual({ seq: 2, status: "in_progress", systemPrompt: null });
+    expect(begun).toEqual({ seq: 2, status: "in_progress", systemPrompt: null, stopped: [] });
     const { conversation, messages, turns: ledger } = await turns.stored(input.conversationId);
     expect(conversation).toEqual({
       id: input.conversationId,
@@ -98,7 +98,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
     await turns.writes.finish(ending(first));
     await turns.change(first.input.conversationId, { systemPrompt: "Be brief." });
     const next = await turns.begin(another(first.input, { preview: "And now?", content: "And now, what?" }));
-    expect(next.begun).toEqual({ seq: 5, status: "in_progress", systemPrompt: "Be brief." });
+    expect(next.begun).toEqual({ seq: 5, status: "in_progress", systemPrompt: "Be brief.", stopped: [] });
     const { conversation, messages } = await turns.stored(first.input.conversationId);
     expect(conversation).toMatchObject({
       rev: 5,
@@ -135,12 +135,12 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
     const second = await turns.begin(another(first.input));
     const third = await turns.begin(another(second.input));
     expect([second.begun, third.begun]).toEqual([
-      { seq: 4, status: "queued", systemPrompt: null },
-      { seq: 6, status: "queued", systemPrompt: null },
+      { seq: 4, status: "queued", systemPrompt: null, stopped: [] },
+      { seq: 6, status: "queued", systemPrompt: null, stopped: [] },
     ]);
     await turns.writes.finish(ending(first));
     const fourth = await turns.begin(another(third.input)); // the slot is free, but two are before it
-    expect(fourth.begun).toEqual({ seq: 9, status: "queued", systemPrompt: null });
+    expect(fourth.begun).toEqual({ seq: 9, status: "queued", systemPrompt: null, stopped: [] });
     const { conversation, turns: ledger } = await turns.stored(conversationId);
     expect(ledger.map(({ status }) => status)).toEqual(["completed", "queued", "queued", "queued"]);
     expect(ledger.slice(1).every(({ leaseUntil }) => leaseUntil !== null)).toBe(true);
@@ -158,7 +158,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
   it("runs turns of different conversations beside each other", async () => {
     const all = await Promise.all(Array.from({ length: 20 }, () => turns.begin(question({ userId: "ann" }), true)));
     expect(all.map(({ begun }) => begun)).toEqual(
-      all.map(() => ({ seq: 2, status: "in_progress", systemPrompt: null })),
+      all.map(() => ({ seq: 2, status: "in_progress", systemPrompt: null, stopped: [] })),
     );
   });
 

@@ -44,7 +44,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
       (tx) => postgresTurnWrites(tx, turns.writes).finish(ending(first)),
       () => turns.writes.begin(another(first.input), false),
     );
-    expect(begun).toEqual({ value: { seq: 5, status: "in_progress", systemPrompt: null } });
+    expect(begun).toEqual({ value: { seq: 5, status: "in_progress", systemPrompt: null, stopped: [] } });
     expect(await turns.standing(first.input.conversationId)).toEqual({ said: 1, open: 1, running: 1 });
   });
 
@@ -55,7 +55,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
       (tx) => postgresTurnWrites(tx, turns.writes).begin(another(first.input), false),
       () => turns.writes.begin(another(first.input), false),
     );
-    expect(begun).toEqual({ value: { seq: 7, status: "queued", systemPrompt: null } });
+    expect(begun).toEqual({ value: { seq: 7, status: "queued", systemPrompt: null, stopped: [] } });
     expect(await turns.standing(first.input.conversationId)).toEqual({ said: 2, open: 2, running: 1 });
   });
 

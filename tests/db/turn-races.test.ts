@@ -70,7 +70,7 @@ describe.each(spellings)("turns at once in one conversation ($spelling)", (spell
         const { said, open, running } = await turns.standing(conversationId);
         expect({ said, running }).toEqual({ said: open, running: 1 });
         await turns.writes.finish(
-          ending({ input, begun: { seq: next.seq, status: "in_progress", systemPrompt: null } }),
+          ending({ input, begun: { seq: next.seq, status: "in_progress", systemPrompt: null, stopped: [] } }),
         );
         done.push(input.questionId, input.answerId);
       }

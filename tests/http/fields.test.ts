@@ -55,8 +55,8 @@ describe("bodies", () => {
     ["an unknown alias", { model: "nonsense" }, "model"],
     ["a model without its key", { model: "groq/openai/gpt-oss-20b" }, "model"],
     ["an unknown provider", { model: "acme/model" }, "model"],
-    ["stream: true", { stream: true }, "stream"],
-    ["if_busy: reject", { if_busy: "reject" }, "if_busy"],
+    ["a stream that is no boolean", { stream: "yes" }, "stream"],
+    ["an unknown if_busy", { if_busy: "wait" }, "if_busy"],
   ])("that ask for %s are refused, and nothing is stored", async (_, more, path) => {
     const { id: chat_id } = (await parts.app.call("POST", "/chats")).json;
     const asked = parts.provider.asked.length;

@@ -2,8 +2,9 @@ import { eq } from "drizzle-orm";
 import { expect, onTestFinished } from "vitest";
 import { createConversation, getConversation } from "../../src/core/conversations.ts";
 import { type Actor, actAs, type Role } from "../../src/core/identity.ts";
-import { createLive, type LiveTurn, type TurnDeps } from "../../src/core/live.ts";
-import { beginTurn, drainTurns } from "../../src/core/turns.ts";
+import { drainTurns } from "../../src/core/launch.ts";
+import { createLive, type LiveTurn, type TurnDeps, type TurnRef } from "../../src/core/live.ts";
+import { beginTurn, type Question } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation, Message, Turn } from "../../src/db/tables.ts";
 import { type TestModels, testModels } from "./core-models.ts";
@@ -45,10 +46,19 @@ let users = 0;
 /** A user whom no other test has. */
 export const newUser = (): Actor => as("user", `user-${++users}`);
 
+/** An empty conversation of the actor's user. */
+export function makeConversation(db: Db, actor: Actor, set: { title?: string | null; now?: number } = {}) {
+  const made = { title: null, now: NOW, ...set, key: null };
+  const read = (): Conversation => {
+    throw new Error("there is no key to read the answer of");
+  };
+  return createConversation(db, actor, { ...made, respond: (conversation) => conversation, read });
+}
+
 /** An empty conversation of a new user. */
 export async function newConversation(db: Db, set: Partial<Conversation> = {}) {
   const owner = newUser();
-  const { id } = await createConversation(db, owner, { title: null, now: NOW });
+  const { id } = await makeConversation(db, owner);
   if (Object.keys(set).length > 0) await change(db, id, set);
   return { owner, id, read: () => getConversation(db, as("admin", "root"), id) };
 }
@@ -58,9 +68,23 @@ export async function change(db: Db, id: string, set: Partial<Conversation>): Pr
   await db.update(db.tables.conversations).set(set).where(eq(db.tables.conversations.id, id));
 }
 
+/** A turn that this process runs or holds in line; any other fails the test. */
+export function ours(turn: TurnRef | LiveTurn): LiveTurn {
+  if (!("progress" in turn)) throw new Error("the turn is not this process's");
+  return turn;
+}
+
+/** Begins a turn of this process. */
+export const begin = async (deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn> =>
+  ours(await beginTurn(deps, actor, question));
+
 /** Sends a message to an existing conversation. */
-export const send = (deps: TurnDeps, to: { owner: Actor; id: string }, content: string): Promise<LiveTurn> =>
-  beginTurn(deps, to.owner, { conversationId: to.id, content, model: undefined });
+export const send = (
+  deps: TurnDeps,
+  to: { owner: Actor; id: string },
+  content: string,
+  set: Partial<Question> = {},
+): Promise<LiveTurn> => begin(deps, to.owner, { conversationId: to.id, content, model: undefined, ...set });
 
 export async function turnsOf(db: Db, conversationId: string): Promise<Turn[]> {
   const t = db.tables.turns;

@@ -1,9 +1,8 @@
 import type { Actor } from "../../src/core/identity.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
-import { beginTurn } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation } from "../../src/db/tables.ts";
-import { type Instance, lapse, newConversation, send, startInstance } from "./core-instance.ts";
+import { begin, type Instance, lapse, newConversation, send, startInstance } from "./core-instance.ts";
 import type { Call } from "./core-models.ts";
 
 /** A process with a running turn, whose model is held, and turns in line behind it. */
@@ -27,7 +26,7 @@ export async function givenLine(db: Db, waiting: number, model?: string): Promis
   const call = await process.models.call(1);
   const line: LiveTurn[] = [];
   for (let i = 1; i <= waiting; i++) {
-    line.push(await beginTurn(process, owner, { conversationId: id, content: `Question ${i}`, model }));
+    line.push(await begin(process, owner, { conversationId: id, content: `Question ${i}`, model }));
   }
   const kill = () => {
     die();
@@ -43,14 +42,15 @@ function mortal(db: Db): { db: Db; die(): void } {
     if (isDead) throw new Error("this process is dead");
     return work();
   };
-  const { begin, finish } = db.turnWrites;
+  const writes = db.turnWrites;
   const own: Db = {
     ...db,
     all: (...read) => alive(() => db.all(...read)),
     batch: (steps) => alive(() => db.batch(steps)),
     turnWrites: {
-      begin: (...input) => alive(() => begin(...input)),
-      finish: (input) => alive(() => finish(input)),
+      begin: (...input) => alive(() => writes.begin(...input)),
+      beginAgain: (input) => alive(() => writes.beginAgain(input)),
+      finish: (input) => alive(() => writes.finish(input)),
     },
   };
   return {

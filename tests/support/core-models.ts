@@ -1,6 +1,14 @@
 import { vi } from "vitest";
 import { invalid } from "../../src/core/errors.ts";
-import type { Attempt, DispatchEvent, ModelMessage, Models, Plan, TurnError } from "../../src/core/model.ts";
+import type {
+  Attempt,
+  DispatchEvent,
+  FailureKind,
+  ModelMessage,
+  Models,
+  Plan,
+  TurnError,
+} from "../../src/core/model.ts";
 
 export const TARGET = "tests/model";
 export const WINDOW = 8_192;
@@ -14,6 +22,9 @@ export type Call = {
   question: string;
   signal: AbortSignal;
   say(text: string): void;
+  /** What was said is void: it begins anew. */
+  restart(reason?: FailureKind): void;
+  status(status: "queued" | "starting"): void;
   end(text?: string): void;
   fail(code: TurnError["code"]): void;
 };
@@ -58,6 +69,8 @@ export function testModels(behave: (call: Call) => unknown = () => {}): TestMode
         question: messages.at(-1)?.content ?? "",
         signal,
         say: (text) => tell({ type: "delta", text }),
+        restart: (reason = "stream_cut") => tell({ type: "restart", reason }),
+        status: (status) => tell({ type: "status", status }),
         end(text) {
           if (text !== undefined) call.say(text);
           tell({ type: "end", finishReason: "stop", ...ran });

@@ -25,6 +25,9 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     model: "balanced",
     now: NOW,
     leaseMs: LEASE_MS,
+    room: 16,
+    interrupt: false,
+    key: null,
     ...set,
   };
 }
@@ -38,14 +41,18 @@ export function ending({ input, begun }: Asked, set: Partial<FinishTurn> = {}): 
   return {
     conversationId: input.conversationId,
     turnId: input.turnId,
+    questionId: input.questionId,
     answerId: input.answerId,
     seq: begun.seq,
+    again: false,
     status: "completed",
     content: "Fine, thank you.",
     preview: "Fine",
     target: "openai/large",
+    restarts: 0,
     finishReason: "stop",
     usage: { input_tokens: 3, output_tokens: 2, estimated: false },
+    cost: null,
     attempts: [{ target: "openai/large", outcome: "completed", status: 200, ms: 12, usage: null }],
     error: null,
     context: { messages: 1, omitted: 0, estimated_tokens: 5 },

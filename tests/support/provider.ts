@@ -23,6 +23,8 @@ export type Script = {
   together?: boolean;
   /** Milliseconds before each piece. */
   every?: number;
+  /** Waited for before the piece with this index. */
+  before?: (index: number) => Promise<unknown>;
   /** null leaves it out. */
   finish?: string | null;
   usage?: { prompt_tokens: number; completion_tokens: number } | null;
@@ -137,10 +139,11 @@ async function answer(response: ServerResponse, asked: Asked, script: Script): P
 }
 
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
-  const { text = wordsOf(asked), together = false, every = 0, afterwards = script.then ?? "end" } = script;
+  const { text = wordsOf(asked), together = false, every = 0, before, afterwards = script.then ?? "end" } = script;
   let held = chunk(asked, { role: "assistant", content: "" });
-  for (const piece of text) {
+  for (const [i, piece] of text.entries()) {
     if (every > 0) await sleep(every);
+    await before?.(i);
     if (response.destroyed) return;
     held += chunk(asked, { content: piece });
     if (!together) held = flush(response, held);

@@ -1,0 +1,2 @@
+DROP INDEX "turns_waiting";--> statement-breakpoint
+CREATE INDEX "turns_open" ON "turns" USING btree ("conversation_id") WHERE status in ('queued', 'in_progress');

@@ -1,0 +1,92 @@
+import { and, asc, eq, inArray, isNull, ne, sql } from "drizzle-orm";
+import { type Db, statement } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
+import type { Message } from "../db/tables.ts";
+import { AppError, notFound } from "./errors.ts";
+import type { Actor } from "./identity.ts";
+import { earlierUse, type RequestKey } from "./keys.ts";
+import type { LiveTurn, TurnDeps, TurnRef } from "./live.ts";
+import { refOf } from "./rows.ts";
+import { answerAgain, refuse } from "./turns.ts";
+
+/** One question may have several answers, of which one stands in the thread. */
+
+const selectAnswer = statement([...scopeSlots, "messageId"], (db, $) => {
+  const { messages: m, conversations: c, turns: t } = db.tables;
+  const questionSeq = sql<number>`(select q.seq from messages q where q.id = ${t.userMessageId})`;
+  return db
+    .select({ message: m, turn: t, questionSeq })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .leftJoin(t, eq(t.id, m.turnId))
+    .where(and(eq(m.id, $.messageId), inScope(db, $)));
+});
+
+/** Throws 404 where the message is unknown or not the actor's to see. */
+async function getAnswer(db: Db, actor: Actor, messageId: string) {
+  const [row] = await db.all(selectAnswer, { ...actor, messageId });
+  if (!row || row.message.deletedAt !== null) throw notFound("message");
+  return row;
+}
+
+type Regenerate = { messageId: string; model: string | undefined; key: RequestKey | null };
+
+/**
+ * Begins a new answer to the question of the newest one, asked of the same model if none is named. The old one stands in
+ * the thread until the new one is whole, and is kept as superseded then. A key gives its turn again, and a new one where
+ * that failed. Throws 404 as `getAnswer` does, 409 where the message is not the newest answer or is still being made.
+ */
+export async function regenerate(
+  deps: TurnDeps,
+  actor: Actor,
+  { messageId, model, key }: Regenerate,
+): Promise<TurnRef | LiveTurn> {
+  const { message, turn, questionSeq } = await getAnswer(deps.db, actor, messageId);
+  if (message.role !== "assistant" || !turn) throw notLatest();
+  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model };
+  const begun = await answerAgain(deps, actor, { ...again, newest: messageId, key, swap: null });
+  if (begun) return begun;
+  const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
+  if (earlier && !earlier.failed) return deps.live.turns.get(earlier.turn.turnId) ?? earlier.turn;
+  const retry = earlier && { ...again, newest: null, key: null, swap: earlier.swap };
+  const retried = retry && (await answerAgain(deps, actor, retry));
+  if (retried) return retried;
+  const { conversationId } = message;
+  await refuse(deps, actor, { conversationId, ifBusy: "queue", mayWait: true });
+  const busy = "The answer is still being made.";
+  if (message.status === "in_progress") throw new AppError("conversation_busy", busy, { turnId: turn.id });
+  throw notLatest();
+}
+
+const notLatest = () => new AppError("not_latest", "Only the newest answer of a conversation can be made anew.");
+
+const selectOthers = statement([...scopeSlots, "messageId", "conversationId", "questionId"], (db, $) => {
+  const { messages: m, conversations: c, turns: t } = db.tables;
+  return db
+    .select({ message: m })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .innerJoin(t, eq(t.id, m.turnId))
+    .where(
+      and(
+        eq(m.conversationId, $.conversationId),
+        inScope(db, $),
+        eq(t.userMessageId, $.questionId),
+        eq(m.role, "assistant"),
+        ne(m.id, $.messageId),
+        inArray(m.status, ["completed", "incomplete"]),
+        ne(m.content, ""),
+        isNull(m.deletedAt),
+      ),
+    )
+    .orderBy(asc(m.seq));
+});
+
+/** The other answers to the question of an answer, oldest first. Throws 404 as `getAnswer` does. */
+export async function listAlternatives(db: Db, actor: Actor, messageId: string): Promise<Message[]> {
+  const { message, turn } = await getAnswer(db, actor, messageId);
+  if (!turn || message.role !== "assistant") return [];
+  const { conversationId, userMessageId: questionId } = turn;
+  const rows = await db.all(selectOthers, { ...actor, messageId, conversationId, questionId });
+  return rows.map((row) => row.message);
+}

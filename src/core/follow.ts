@@ -1,0 +1,97 @@
+import type { Db } from "../db/db.ts";
+import type { Alternative } from "../db/turn-writes.ts";
+import { AppError } from "./errors.ts";
+import type { Ended, LiveTurn, TurnDeps, TurnRef } from "./live.ts";
+import type { TurnError } from "./model.ts";
+import { type Place, piecesSince, type Standing, type Told, type TurnEvent } from "./progress.ts";
+import { isOpen, readAlternatives, readEnd } from "./rows.ts";
+import { sleep } from "./time.ts";
+
+/** How often the row of a turn that runs elsewhere is looked at, in milliseconds. */
+const ROW_POLL_MS = 250;
+
+type Followed = TurnRef | LiveTurn;
+
+const liveOf = ({ live }: TurnDeps, turn: Followed): LiveTurn | undefined =>
+  "progress" in turn ? turn : live.turns.get(turn.turnId);
+
+/**
+ * Tells of a turn from its start, or from a place in its answer, until it has ended: what came together is given together.
+ * A slow reader is given more at once, and holds up nobody. After `signal` it tells nothing more.
+ */
+export async function* followTurn(
+  deps: TurnDeps,
+  turn: Followed,
+  { from, signal }: { from: Place | null; signal: AbortSignal },
+): AsyncGenerator<TurnEvent[]> {
+  let told: Told | null = from && { ...from, status: null };
+  let last: TurnEvent | undefined;
+  let followed = turn;
+  while (!signal.aborted) {
+    followed = liveOf(deps, followed) ?? followed; // kept past its end: its readers need not look at the row
+    const { standing, changed } = await look(deps, followed);
+    const before: Told = told ?? { n: standing.n, offset: 0, status: null };
+    told = before;
+    for (const news of piecesSince(before, standing)) {
+      if (signal.aborted) return;
+      told = news.told;
+      last = news.events.at(-1);
+      yield news.events;
+    }
+    if (last?.type === "ended" || goesOnElsewhere(deps, turn)) return;
+    if (told === before) await changed(signal);
+  }
+}
+
+/** Of a process that leaves, a turn that does not end here has no end to tell. */
+const goesOnElsewhere = ({ live }: TurnDeps, { turnId }: TurnRef): boolean => live.leaving && !live.turns.has(turnId);
+
+type Look = { standing: Readonly<Standing>; changed(signal: AbortSignal): Promise<void> };
+
+async function look(deps: TurnDeps, turn: Followed): Promise<Look> {
+  const here = liveOf(deps, turn);
+  if (here) return here.progress;
+  const { turn: row, content, alternatives } = await readEnd(deps.db, turn.turnId);
+  const ended = isOpen(row) ? null : { turn: row, content, alternatives };
+  const status = row.status === "queued" ? row.status : null;
+  const standing = { n: row.restarts, text: content, reason: null, status, ended };
+  return { standing, changed: (signal) => sleep(ROW_POLL_MS, signal) };
+}
+
+/** Resolves with the end of a turn, wherever it runs. */
+export async function endOf(deps: TurnDeps, turn: Followed): Promise<Ended> {
+  for (;;) {
+    const here = liveOf(deps, turn);
+    if (here) return here.ended;
+    const ended = await readEnd(deps.db, turn.turnId);
+    if (!isOpen(ended.turn)) return withAlternatives(deps.db, turn, ended);
+    await sleep(ROW_POLL_MS);
+  }
+}
+
+async function withAlternatives(db: Db, turn: TurnRef, ended: Ended): Promise<Ended> {
+  return { ...ended, alternatives: await readAlternatives(db, turn) };
+}
+
+/** The whole answer of a turn. */
+export type Answer = { content: string; model: string; alternatives: Alternative[]; completedAt: number };
+
+/** Waits for a turn: its whole answer, or what became of it instead, with `turn_id` and the attempts. */
+export async function outcomeOf(deps: TurnDeps, turn: Followed): Promise<Answer | AppError> {
+  const { turn: state, content, alternatives } = await endOf(deps, turn);
+  const { status, target, attempts, createdAt, completedAt } = state;
+  if (status === "completed" && target) {
+    return { content, model: target, alternatives, completedAt: completedAt ?? createdAt };
+  }
+  const error = state.error as TurnError | null;
+  const { code, detail } = error ?? { code: "provider_failed" as const, detail: "The turn was lost." };
+  const retry = code === "provider_unavailable" ? { retryAfterS: 5 } : {};
+  return new AppError(code, detail, { turnId: turn.turnId, attempts: attempts ?? [], ...retry });
+}
+
+/** Waits for a turn, for a caller that takes nothing less than a whole answer. Throws what became of it otherwise. */
+export async function wholeAnswer(deps: TurnDeps, turn: Followed): Promise<Answer> {
+  const outcome = await outcomeOf(deps, turn);
+  if (outcome instanceof AppError) throw outcome;
+  return outcome;
+}

@@ -1,0 +1,55 @@
+import type { BegunTurn } from "../db/turn-writes.ts";
+import { addLive, type Ended, LEAVING, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
+import { createProgress, type Standing } from "./progress.ts";
+import { isOpen } from "./rows.ts";
+import { runTurn, waitForSlot } from "./run.ts";
+import { sleep } from "./time.ts";
+
+type Startable = Omit<LiveTurn, "stop" | "ended" | "progress"> & Pick<BegunTurn, "status">;
+
+/** Runs a stored turn in this process, at once or when its time comes. */
+export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
+  const { live, log } = deps;
+  const progress = createProgress(stored.status === "queued" ? "queued" : null);
+  const turn = { ...stored, stop: new AbortController(), progress };
+  const ended = (async () => {
+    try {
+      const elsewhere = stored.status === "queued" ? await waitForSlot(deps, turn) : null;
+      if (elsewhere) return elsewhere;
+      live.holding.add(turn.turnId);
+      progress.change({ status: null });
+      return await runTurn(deps, turn);
+    } finally {
+      removeLive(live, turn.turnId);
+    }
+  })();
+  ended.then(
+    (end) => progress.change(isOpen(end.turn) ? {} : standingOf(end, progress.standing)),
+    (error) => {
+      progress.change({});
+      log.error({ err: error, turn_id: turn.turnId }, "a turn could not be stored");
+    },
+  );
+  const running: LiveTurn = { ...turn, ended };
+  addLive(live, running);
+  return running;
+}
+
+/** What readers are told last. Of a turn that somebody else has ended, the stored text may be another than they have. */
+function standingOf(ended: Ended, { n, text }: Standing): Partial<Standing> {
+  const { turn, content } = ended;
+  if (content === "" && text !== "") return { ended }; // the conversation was deleted: they keep what they have
+  const goesOn = content.startsWith(text);
+  return { n: Math.max(goesOn ? n : n + 1, turn.restarts), text: content, ended };
+}
+
+/** Resolves when every turn of this process has ended, or after `ms`; what then still runs is stopped, its text kept. */
+export async function drainTurns(live: Live, ms: number): Promise<void> {
+  live.leaving = true;
+  const ended = Promise.allSettled([...live.turns.values()].map((turn) => turn.ended));
+  const late = new AbortController();
+  await Promise.race([ended, sleep(ms, late.signal)]);
+  late.abort();
+  for (const turn of live.turns.values()) turn.stop.abort(LEAVING);
+  await ended;
+}

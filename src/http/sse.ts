@@ -1,0 +1,79 @@
+import type { Context } from "hono";
+import type { HttpEnv } from "./env.ts";
+
+/** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
+const BEAT_MS = 8_000;
+const COMMENT = ":\n\n";
+/** A client that takes nothing for so many beats is gone, whatever its connection says. */
+const BEATS_MISSED = 15;
+
+export type Frame = { event: string; id?: string; data: unknown };
+
+export const frame = ({ event, id, data }: Frame): string =>
+  `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+
+/**
+ * Answers with an event stream. Each text that `texts` gives is one write; it is asked for the next only when the client
+ * has taken the last. `signal` aborts when the client leaves.
+ */
+export function eventStream(
+  c: Context<HttpEnv>,
+  texts: (signal: AbortSignal) => AsyncGenerator<string>,
+  log: { error(fields: object, message: string): void },
+): Response {
+  const headers = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+  };
+  if (c.req.method === "HEAD") return c.body(null, 200, headers);
+  c.env?.timeout?.(c.req.raw, 0); // Bun would cut a silent connection
+  const failed = (error: unknown) =>
+    log.error({ err: error, request_id: c.get("requestId") }, "an event stream failed");
+  return c.body(streamOf(texts, failed), 200, headers);
+}
+
+function streamOf(
+  texts: (signal: AbortSignal) => AsyncGenerator<string>,
+  failed: (error: unknown) => void,
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const leaving = new AbortController();
+  const source = texts(leaving.signal);
+  let beat: ReturnType<typeof setInterval> | undefined;
+  let missed = 0;
+  function leave() {
+    clearInterval(beat);
+    leaving.abort();
+  }
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      beat = setInterval(() => {
+        if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(COMMENT));
+        else if (++missed === BEATS_MISSED) {
+          leave();
+          controller.error(new Error("the client takes nothing"));
+        }
+      }, BEAT_MS);
+    },
+    async pull(controller) {
+      missed = 0;
+      try {
+        const next = await source.next();
+        if (leaving.signal.aborted) return;
+        if (!next.done) return controller.enqueue(encoder.encode(next.value));
+        leave();
+        controller.close();
+      } catch (error) {
+        failed(error);
+        leave();
+        controller.error(error); // cut off: the client goes on from its last id
+      }
+    },
+    cancel: leave,
+  });
+}
+
+/** Whether the client wants its answer as a stream: the body says so, or else the Accept header. */
+export const wantsStream = (c: Context<HttpEnv>, { stream }: { stream?: boolean | undefined }): boolean =>
+  stream ?? (c.req.header("accept") ?? "").includes("text/event-stream");

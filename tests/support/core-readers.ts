@@ -1,0 +1,65 @@
+import { followTurn } from "../../src/core/follow.ts";
+import type { LiveTurn, TurnDeps, TurnRef } from "../../src/core/live.ts";
+import type { Place, TurnEvent } from "../../src/core/progress.ts";
+
+/** What a client has of an answer: its text, and the place that the last id named. */
+export type Client = { text: string; place: Place; restarts: string[]; ended: TurnEvent | null };
+
+export const emptyClient = (): Client => ({ text: "", place: { n: 0, offset: 0 }, restarts: [], ended: null });
+
+/** One that holds `text` up to a place of the `n`th beginning. */
+export const clientAt = (text: string, { n, offset }: Place): Client => ({
+  ...emptyClient(),
+  text: text.slice(0, offset),
+  place: { n, offset },
+});
+
+/** Puts together what it is told, as any client does. */
+export function tell(client: Client, events: readonly TurnEvent[]): Client {
+  for (const event of events) {
+    if (event.type === "delta") client.text += event.text;
+    if (event.type === "restart") {
+      client.text = "";
+      client.restarts.push(event.reason);
+    }
+    if (event.type === "delta" || event.type === "restart") client.place = event.to;
+    if (event.type === "ended") client.ended = event;
+  }
+  return client;
+}
+
+export type Reader = {
+  /** As far as it has been told. */
+  client: Client;
+  /** All of it, in order. */
+  events: TurnEvent[];
+  /** Resolves when it is told nothing more. */
+  done: Promise<Client>;
+  leave(): void;
+};
+
+/** Follows a turn, from its start or from where a client has broken off. */
+export function follow(deps: TurnDeps, turn: TurnRef | LiveTurn, broken?: Client): Reader {
+  const client = broken ?? emptyClient();
+  const events: TurnEvent[] = [];
+  const leaving = new AbortController();
+  const from = broken ? broken.place : null;
+  const done = (async () => {
+    for await (const told of followTurn(deps, turn, { from, signal: leaving.signal })) {
+      events.push(...told);
+      tell(client, told);
+    }
+    return client;
+  })();
+  done.catch(() => {}); // the test may look at something else first
+  return { client, events, done, leave: () => leaving.abort() };
+}
+
+/** The turn as somebody knows it who does not run it. */
+export const refTo = ({ turnId, conversationId, questionId, answerId, model }: TurnRef): TurnRef => ({
+  turnId,
+  conversationId,
+  questionId,
+  answerId,
+  model,
+});

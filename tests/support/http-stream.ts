@@ -1,0 +1,75 @@
+import { bodyOf } from "./app.ts";
+import type { HttpApp } from "./http-app.ts";
+
+/** One event as it came over the wire, to the byte. */
+// biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came
+export type Frame = { raw: string; id: string | undefined; event: string; data: any };
+
+export type Stream = {
+  status: number;
+  headers: Headers;
+  /** What came so far in each read: a write of the service. */
+  writes: string[];
+  /** Reads on until a frame is an event of this name; gives all frames so far. */
+  until(event: string): Promise<Frame[]>;
+  /** Reads to the end. */
+  end(): Promise<Frame[]>;
+  leave(): Promise<void>;
+};
+
+/** Asks for a stream, and reads it as it comes. */
+export async function openStream(
+  { parley }: HttpApp,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Stream> {
+  const typed = body === undefined ? {} : { "content-type": "application/json" };
+  const init = { method, headers: { ...typed, ...headers }, ...(body !== undefined && { body: bodyOf(body) }) };
+  const response = await parley.app.request(path, init);
+  if (!response.body) throw new Error("the response has no body");
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const writes: string[] = [];
+  const read = async (): Promise<boolean> => {
+    const { done, value } = await reader.read();
+    if (value !== undefined) writes.push(value);
+    return !done;
+  };
+  const frames = () => framesOf(writes.join(""));
+  return {
+    status: response.status,
+    headers: response.headers,
+    writes,
+    async until(event) {
+      while (!frames().some((frame) => frame.event === event)) {
+        if (!(await read())) throw new Error(`the stream ended without ${event}: ${writes.join("")}`);
+      }
+      return frames();
+    },
+    async end() {
+      while (await read());
+      return frames();
+    },
+    leave: () => reader.cancel(),
+  };
+}
+
+/** Every whole event of a stream; comments are none. */
+export function framesOf(text: string): Frame[] {
+  return text
+    .split(/(?<=\n\n)/)
+    .filter((raw) => raw.endsWith("\n\n") && !raw.startsWith(":"))
+    .map((raw) => {
+      const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(raw)?.[1];
+      return { raw, id: field("id"), event: field("event") ?? "", data: JSON.parse(field("data") ?? "null") };
+    });
+}
+
+/** The text that a client puts together from frames, on top of what it had. */
+export function textOf(frames: readonly Frame[], before = ""): string {
+  return frames.reduce((text, { event, data }) => {
+    if (event === "message.restart") return "";
+    return event === "message.delta" ? text + data.text : text;
+  }, before);
+}
