@@ -30,6 +30,15 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "DROP INDEX `turns_waiting`;",
       "CREATE INDEX `turns_open` ON `turns` (`conversation_id`) WHERE status in ('queued', 'in_progress');"
     ]
+  },
+  {
+    "tag": "0002_options_and_usage",
+    "when": 1795492091088,
+    "sha256": "e66fffe33a6c4539c2828f3d854ed5646787b6695afe474ff0fea8f8232728aa",
+    "sql": [
+      "ALTER TABLE `turns` ADD `options` text;",
+      "CREATE INDEX `turns_by_user` ON `turns` (`user_id`,`created_at`);"
+    ]
   }
 ],
   postgres: [
@@ -61,6 +70,15 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sql": [
       "DROP INDEX \"turns_waiting\";",
       "CREATE INDEX \"turns_open\" ON \"turns\" USING btree (\"conversation_id\") WHERE status in ('queued', 'in_progress');"
+    ]
+  },
+  {
+    "tag": "0002_options_and_usage",
+    "when": 1795492091868,
+    "sha256": "d8660de27ecb8e1d6476a6910d018f5458492de7a26e8002bbd3a4916f81e5cd",
+    "sql": [
+      "ALTER TABLE \"turns\" ADD COLUMN \"options\" json;",
+      "CREATE INDEX \"turns_by_user\" ON \"turns\" USING btree (\"user_id\",\"created_at\");"
     ]
   }
 ],

@@ -20,6 +20,7 @@ import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
 import { turns } from "./routes/turns.ts";
+import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
 
 type AppConfig = Pick<Config, "open" | "ALLOW_OPEN" | "JWT_SECRET" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
@@ -37,7 +38,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
   app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const surfaces = [chats, conversations, send, coaching, turns];
+  const surfaces = [chats, conversations, send, coaching, turns, usage];
   for (const surface of surfaces) app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {

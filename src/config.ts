@@ -4,7 +4,9 @@ import { z } from "zod";
 import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
+import type { Price } from "./models/prices.ts";
 import type { ModelsConfig } from "./models/registry.ts";
+import { RUNPOD_BASE_URL } from "./models/runpod-jobs.ts";
 
 const whole = (min: number, max: number) =>
   z
@@ -41,7 +43,19 @@ const environment = z.object({
   OPENAI_BASE_URL: url.optional(),
   GROQ_API_KEY: z.string().optional(),
   GROQ_BASE_URL: url.default(GROQ_BASE_URL),
+  RUNPOD_API_KEY: z.string().optional(),
+  RUNPOD_ENDPOINT_ID: z
+    .string()
+    .regex(/^[\w-]+$/, "must be an endpoint's id, as the console shows it")
+    .optional(),
+  RUNPOD_BASE_URL: url
+    .refine((value) => !isManagement(value), `api.runpod.io is the management API; jobs run at ${RUNPOD_BASE_URL}`)
+    .default(RUNPOD_BASE_URL),
+  RUNPOD_MODE: z.enum(["native", "openai"], { error: "must be native or openai" }).default("native"),
+  RUNPOD_INPUT: z.enum(["messages", "prompt"], { error: "must be messages or prompt" }).default("messages"),
   MODELS: z.string().default("").transform(aliases),
+  PRICES: z.string().default("").transform(prices),
+  FIRST_TOKEN_TIMEOUT_MS: milliseconds.default(10_000),
   LAST_FIRST_TOKEN_TIMEOUT_MS: milliseconds.default(60_000),
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
@@ -83,6 +97,7 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is meant",
     );
   }
+  problems.push(...halves(given));
   if (!parsed.data || problems.length > 0) return { problems };
   return { config: { ...parsed.data, HOST: host, open, models: modelsFrom(parsed.data) } };
 }
@@ -98,9 +113,28 @@ function modelsFrom(env: Environment): ModelsConfig {
   return {
     openai: asksOpenAI ? { apiKey: env.OPENAI_API_KEY, baseURL: env.OPENAI_BASE_URL ?? OPENAI_BASE_URL } : null,
     groq: env.GROQ_API_KEY ? { apiKey: env.GROQ_API_KEY, baseURL: env.GROQ_BASE_URL } : null,
+    runpod: runpodFrom(env),
     aliases: env.MODELS,
+    prices: env.PRICES,
   };
 }
+
+function runpodFrom(env: Environment): NonNullable<ModelsConfig["runpod"]> | null {
+  const { RUNPOD_API_KEY: apiKey, RUNPOD_ENDPOINT_ID: endpointId } = env;
+  if (apiKey === undefined || endpointId === undefined) return null;
+  return { apiKey, endpointId, baseURL: env.RUNPOD_BASE_URL, mode: env.RUNPOD_MODE, input: env.RUNPOD_INPUT };
+}
+
+/** One of the two without the other would leave RunPod out without a word. */
+function halves(given: Record<string, unknown>): string[] {
+  const [key, endpoint] = ["RUNPOD_API_KEY", "RUNPOD_ENDPOINT_ID"];
+  if (given[key] !== undefined && given[endpoint] === undefined) return [`${endpoint}: is needed beside ${key}`];
+  if (given[endpoint] !== undefined && given[key] === undefined) return [`${key}: is needed beside ${endpoint}`];
+  return [];
+}
+
+/** A common slip: that host manages endpoints, and knows nothing of jobs. */
+const isManagement = (value: string) => URL.parse(value)?.hostname === "api.runpod.io";
 
 function databaseAddress(value: string, context: z.RefinementCtx): DatabaseAddress {
   try {
@@ -132,11 +166,26 @@ function aliases(value: string, context: z.RefinementCtx): Map<string, string[]>
       text?.trim(),
     );
     const targets = list.split(",").map((target) => target.trim());
-    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq)\/\S+$/.test(target))) {
+    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq|runpod)\/\S+$/.test(target))) {
       context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
       return z.NEVER;
     }
     result.set(alias, targets);
+  }
+  return result;
+}
+
+/** `openai/my-model=0.15/0.60;…`: USD per million input and output tokens */
+function prices(value: string, context: z.RefinementCtx): Map<string, Price> {
+  const result = new Map<string, Price>();
+  for (const part of value.split(";").map((text) => text.trim())) {
+    if (part === "") continue;
+    const [, target, input, output] = /^(\w+\/[^\s=]+)=(\d+(?:\.\d+)?)\/(\d+(?:\.\d+)?)$/.exec(part) ?? [];
+    if (target === undefined) {
+      context.addIssue({ code: "custom", message: "must look like openai/model=0.15/0.60;groq/model=0.1/0.5" });
+      return z.NEVER;
+    }
+    result.set(target, { input: Number(input), output: Number(output) });
   }
   return result;
 }

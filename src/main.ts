@@ -67,7 +67,7 @@ function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "mode
   if (config.open) log.warn("open: whoever reaches this service may do everything; set JWT_SECRET to close it");
   if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
     log.warn(
-      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL or GROQ_API_KEY",
+      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY",
     );
   }
 }

@@ -2,9 +2,11 @@ import type { TurnDeps } from "./core/live.ts";
 import type { Db } from "./db/db.ts";
 import type { Logger } from "./http/log.ts";
 
+type ModelTarget = { target: string; usable: boolean; breaker: "closed" | "open" | "half_open" };
+
 export type ModelList = {
   default: string;
-  aliases: { alias: string; usable: boolean; targets: { target: string; usable: boolean }[] }[];
+  aliases: { alias: string; usable: boolean; targets: ModelTarget[] }[];
   providers: string[];
 };
 

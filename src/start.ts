@@ -32,7 +32,8 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const transport = createTransport();
   const registry = createRegistry(config.models, transport);
   const timeouts = {
-    firstToken: config.LAST_FIRST_TOKEN_TIMEOUT_MS,
+    firstToken: config.FIRST_TOKEN_TIMEOUT_MS,
+    lastFirstToken: config.LAST_FIRST_TOKEN_TIMEOUT_MS,
     idle: config.IDLE_TIMEOUT_MS,
     total: config.TURN_TIMEOUT_MS,
   };

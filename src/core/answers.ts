@@ -1,7 +1,7 @@
 import { and, asc, eq, inArray, isNull, ne, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
-import type { Message } from "../db/tables.ts";
+import type { Message, TurnOptions } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey } from "./keys.ts";
@@ -29,7 +29,12 @@ async function getAnswer(db: Db, actor: Actor, messageId: string) {
   return row;
 }
 
-type Regenerate = { messageId: string; model: string | undefined; key: RequestKey | null };
+type Regenerate = {
+  messageId: string;
+  model: string | undefined;
+  options?: TurnOptions | null;
+  key: RequestKey | null;
+};
 
 /**
  * Begins a new answer to the question of the newest one, asked of the same model if none is named. The old one stands in
@@ -39,11 +44,11 @@ type Regenerate = { messageId: string; model: string | undefined; key: RequestKe
 export async function regenerate(
   deps: TurnDeps,
   actor: Actor,
-  { messageId, model, key }: Regenerate,
+  { messageId, model, options = null, key }: Regenerate,
 ): Promise<TurnRef | LiveTurn> {
   const { message, turn, questionSeq } = await getAnswer(deps.db, actor, messageId);
   if (message.role !== "assistant" || !turn) throw notLatest();
-  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model };
+  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options };
   const begun = await answerAgain(deps, actor, { ...again, newest: messageId, key, swap: null });
   if (begun) return begun;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));

@@ -84,8 +84,9 @@ export async function outcomeOf(deps: TurnDeps, turn: Followed): Promise<Answer 
     return { content, model: target, alternatives, completedAt: completedAt ?? createdAt };
   }
   const error = state.error as TurnError | null;
-  const { code, detail } = error ?? { code: "provider_failed" as const, detail: "The turn was lost." };
-  const retry = code === "provider_unavailable" ? { retryAfterS: 5 } : {};
+  const lost: TurnError = { code: "provider_failed", detail: "The turn was lost." };
+  const { code, detail, retry_after_s = 5 } = error ?? lost;
+  const retry = code === "provider_unavailable" ? { retryAfterS: retry_after_s } : {};
   return new AppError(code, detail, { turnId: turn.turnId, attempts: attempts ?? [], ...retry });
 }
 

@@ -28,12 +28,17 @@ export type FailureKind =
 
 export type Prompt = { messages: ModelMessage[]; report: ContextReport };
 
+/** What a request asked for beside the model. A target whose model refuses one of them is not sent it. */
+export type PlanOptions = { temperature?: number | undefined; maxTokens?: number | undefined };
+
 /** Where a turn may go: the targets (`provider/model`) in order of trial, and the largest window among them in tokens. */
-export type Plan = { model: string; targets: readonly string[]; window: number };
+export type Plan = { model: string; targets: readonly string[]; window: number; options?: PlanOptions };
 
 export type TurnError = {
   code: "turn_cancelled" | "context_too_long" | "content_refused" | ProviderCode;
   detail: string;
+  /** Seconds after which it may be worth trying again, where that is known. */
+  retry_after_s?: number;
 };
 export type ProviderCode = "provider_failed" | "provider_unavailable" | "provider_timeout";
 
@@ -46,11 +51,21 @@ export type DispatchEvent =
   | ({ type: "end"; finishReason: string } & Ran)
   | ({ type: "failed"; error: TurnError } & Ran);
 
-type Ran = { target: string | null; usage: Usage | null; attempts: Attempt[]; context: ContextReport | null };
+/**
+ * `target` and `context` are those of the text that stands. `usage` and `cost` (USD) are those of all attempts that used
+ * tokens; the cost is null where the price of one of them is unknown.
+ */
+type Ran = {
+  target: string | null;
+  usage: Usage | null;
+  cost: number | null;
+  attempts: Attempt[];
+  context: ContextReport | null;
+};
 
 export type Models = {
   /** Throws a 422 that names the usable models. */
-  plan(model: string | undefined): Plan;
+  plan(model: string | undefined, options?: PlanOptions): Plan;
   /** Runs a plan. `prompt` fits the conversation into a window of that many tokens. Never throws. */
   dispatch(plan: Plan, prompt: (window: number) => Prompt, signal: AbortSignal): AsyncIterable<DispatchEvent>;
 };

@@ -1,6 +1,6 @@
 import { and, eq, lt, sql } from "drizzle-orm";
 import { guard, isConflict, statement, step } from "../db/db.ts";
-import type { Turn } from "../db/tables.ts";
+import type { Turn, TurnOptions } from "../db/tables.ts";
 import { closeOnConversation, settleSteps } from "../db/turn-finish.ts";
 import { AppError } from "./errors.ts";
 import { startTurn } from "./launch.ts";
@@ -46,20 +46,22 @@ const takeLease = statement(["turnId", "leaseMs"], (db, $) => {
 async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: Lost): Promise<void> {
   const ref = refOf(turn);
   if (deps.live.turns.has(turn.id)) return;
-  const plan = planAgain(deps, turn.model);
+  const { options } = turn;
+  const plan = planAgain(deps, turn.model, options);
   await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
   const { createdAt } = turn;
   const before = questionSeq + 1;
-  startTurn(deps, { ...ref, seq, before, systemPrompt, plan, createdAt, wanted: 1, status: "queued" });
+  const prompt = options?.systemPrompt ?? systemPrompt;
+  startTurn(deps, { ...ref, seq, before, systemPrompt: prompt, plan, createdAt, wanted: 1, status: "queued" });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */
-function planAgain({ models }: TurnDeps, model: string): Plan {
+function planAgain({ models }: TurnDeps, model: string, options: TurnOptions | null): Plan {
   try {
-    return models.plan(model);
+    return models.plan(model, options ?? undefined);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return models.plan(undefined);
+    return models.plan(undefined, options ?? undefined);
   }
 }
 

@@ -64,7 +64,7 @@ export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
     restarts: turn.progress.standing.n,
     finishReason: last.type === "end" ? last.finishReason : null,
     usage: sumUsage(answers.map((one) => one.last.usage)),
-    cost: null,
+    cost: sumCost(answers.map((one) => one.last)),
     attempts: answers.flatMap((one) => one.last.attempts),
     error: last.type === "failed" ? errorOf(last.error, turn.stop.signal) : null,
     context: last.context,
@@ -105,16 +105,19 @@ async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ende
 }
 
 const STORE_PAUSE_MS = 250;
+/** The same where the process is about to end: the next one closes the turn with the text so far. */
+const LEAVING_MS = 1_000;
 
 /** An answer is worth some patience with the database; once its lease is out, others close the turn. */
 async function patiently(deps: TurnDeps, input: FinishTurn): Promise<void> {
-  const last = performance.now() + LEASE_MS;
+  const started = performance.now();
   for (;;) {
     try {
       await deps.db.turnWrites.finish(input);
       return;
     } catch (error) {
-      if (isConflict(error) || performance.now() > last) throw error;
+      const patience = deps.live.leaving ? LEAVING_MS : LEASE_MS;
+      if (isConflict(error) || performance.now() - started > patience) throw error;
       deps.log.error({ err: error, turn_id: input.turnId }, "an answer could not be stored yet");
     }
     await sleep(STORE_PAUSE_MS);
@@ -138,6 +141,13 @@ function sumUsage(all: readonly (Usage | null)[]): Usage | null {
     }),
     first,
   );
+}
+
+/** null where one of those that used tokens has no price. */
+function sumCost(all: readonly Last[]): number | null {
+  const costs = all.filter(({ usage }) => usage !== null).map(({ cost }) => cost);
+  if (costs.length === 0) return null;
+  return costs.reduce((sum, cost) => (sum === null || cost === null ? null : sum + cost), 0);
 }
 
 async function answer(deps: TurnDeps, turn: Runnable): Promise<[Answered, ...Answered[]]> {

@@ -1,5 +1,6 @@
 import { isConflict } from "../db/db.ts";
 import type { KeySwap } from "../db/keys.ts";
+import type { TurnOptions } from "../db/tables.ts";
 import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
@@ -25,6 +26,8 @@ export type Question = {
   model: string | undefined;
   /** What happens where another turn is open; it waits in line if this is left out. */
   ifBusy?: IfBusy | undefined;
+  /** For this turn only. */
+  options?: TurnOptions | null;
   /** Answers wanted; one if it is left out. */
   wanted?: number | undefined;
   key?: RequestKey | null;
@@ -58,8 +61,8 @@ function refuseWhileLeaving(live: Live): void {
 
 /** undefined where the key is taken, or the conversation takes no turn. */
 async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn | undefined> {
-  const { content, ifBusy, key = null } = question;
-  const plan = deps.models.plan(question.model);
+  const { content, ifBusy, key = null, options = null } = question;
+  const plan = deps.models.plan(question.model, options ?? undefined);
   const now = deps.clock();
   const ids = {
     conversationId: question.conversationId ?? newId(),
@@ -73,6 +76,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     ...actor,
     ...ids,
     senderId: actor.userId,
+    options,
     content,
     title: titleFrom(content),
     preview: previewOf(content),
@@ -85,7 +89,16 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
   const begun = await turnWrites.begin(asked, question.conversationId === null).catch(nothingIfConflict);
   if (!begun) return undefined;
   stopLive(deps.live, begun.stopped);
-  return startTurn(deps, { ...ids, ...begun, before: begun.seq, plan, createdAt: now, wanted: question.wanted ?? 1 });
+  const systemPrompt = options?.systemPrompt ?? begun.systemPrompt;
+  return startTurn(deps, {
+    ...ids,
+    ...begun,
+    systemPrompt,
+    before: begun.seq,
+    plan,
+    createdAt: now,
+    wanted: question.wanted ?? 1,
+  });
 }
 
 function nothingIfConflict(error: unknown): undefined {
@@ -94,12 +107,21 @@ function nothingIfConflict(error: unknown): undefined {
 
 /** The turn of a key that was used before, or a new one in its place; undefined where there is none, or none may begin. */
 async function beginEarlier(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn | undefined> {
-  const { key, model, wanted } = question;
+  const { key, model, options = null, wanted } = question;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
   if (!earlier) return undefined;
   const { turn, questionSeq, swap, failed } = earlier;
   if (!failed) return deps.live.turns.get(turn.turnId) ?? turn;
-  const again = await answerAgain(deps, actor, { turn, questionSeq, model, wanted, newest: null, key: null, swap });
+  const again = await answerAgain(deps, actor, {
+    turn,
+    questionSeq,
+    model,
+    options,
+    wanted,
+    newest: null,
+    key: null,
+    swap,
+  });
   if (!again) await refuse(deps, actor, { conversationId: turn.conversationId, ifBusy: "queue", mayWait: true });
   return again;
 }
@@ -109,6 +131,7 @@ export type Again = {
   turn: TurnRef;
   questionSeq: number;
   model: string | undefined;
+  options: TurnOptions | null;
   wanted?: number | undefined;
   /** The answer that must be the conversation's newest. */
   newest: string | null;
@@ -118,13 +141,15 @@ export type Again = {
 
 /** Begins another turn for a stored question; undefined where somebody was faster, or the conversation takes no turn. */
 export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): Promise<LiveTurn | undefined> {
-  const plan = deps.models.plan(again.model);
+  const { options } = again;
+  const plan = deps.models.plan(again.model, options ?? undefined);
   const now = deps.clock();
   const ids = { ...again.turn, turnId: newId(), answerId: newId(), model: plan.model };
   const { newest, key, swap } = again;
   const asked = {
     ...actor,
     ...ids,
+    options,
     now,
     leaseMs: LEASE_MS,
     room: QUEUE_LIMIT,
@@ -135,7 +160,8 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   const begun = await deps.db.turnWrites.beginAgain(asked).catch(nothingIfConflict);
   if (!begun) return undefined;
   const before = again.questionSeq + 1;
-  return startTurn(deps, { ...ids, ...begun, before, plan, createdAt: now, wanted: again.wanted ?? 1 });
+  const systemPrompt = options?.systemPrompt ?? begun.systemPrompt;
+  return startTurn(deps, { ...ids, ...begun, systemPrompt, before, plan, createdAt: now, wanted: again.wanted ?? 1 });
 }
 
 type Refused = { conversationId: string; ifBusy: IfBusy; mayWait: boolean };

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { type AnyColumn, sql } from "drizzle-orm";
 import * as pg from "drizzle-orm/pg-core";
 import * as lite from "drizzle-orm/sqlite-core";
 
@@ -42,6 +42,18 @@ export const sqliteColumns = {
   flag: () => lite.integer({ mode: "boolean" }),
   json: <T>() => liteJson().$type<T>(),
 } satisfies Record<keyof Columns, unknown>;
+
+/** A value inside a JSON column. */
+export const jsonFields = {
+  postgres: {
+    numberIn: (column: AnyColumn, field: string) => sql<number>`cast(${column} ->> ${field} as double precision)`,
+    flagIn: (column: AnyColumn, field: string) => sql<boolean>`cast(${column} ->> ${field} as boolean)`,
+  },
+  sqlite: {
+    numberIn: (column: AnyColumn, field: string) => sql<number>`(${column} ->> ${field})`,
+    flagIn: (column: AnyColumn, field: string) => sql<boolean>`(${column} ->> ${field})`,
+  },
+};
 
 /** The database's own clock in milliseconds: leases are compared by it, since instances' clocks differ. */
 export const clocks = {

@@ -1,4 +1,4 @@
-import { type Placeholder, type SQL, sql } from "drizzle-orm";
+import { type AnyColumn, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import type { PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import type { Tables } from "./tables.ts";
@@ -8,7 +8,13 @@ import type { TurnWrites } from "./turn-writes.ts";
 export type Verbs = Pick<PgDatabase<PostgresJsQueryResultHKT>, "select" | "insert" | "update" | "delete">;
 
 /** What a statement is built from. `now` is the database's own clock in milliseconds. */
-export type Source = Verbs & { readonly tables: Tables; readonly now: SQL<number> };
+export type Source = Verbs & {
+  readonly tables: Tables;
+  readonly now: SQL<number>;
+  /** A number or a flag inside a JSON column. */
+  numberIn(column: AnyColumn, field: string): SQL<number>;
+  flagIn(column: AnyColumn, field: string): SQL<boolean>;
+};
 
 /** One database. There is no `transaction`: what must happen together is a `batch`. */
 export type Db = Source & {

@@ -52,7 +52,8 @@ export async function migratePostgres(
   });
 }
 
-function pending(list: readonly Migration[], applied: readonly string[]): readonly Migration[] {
+/** Those of `list` that are not applied yet. Throws on one that is applied and not in the list. */
+export function pending(list: readonly Migration[], applied: readonly string[]): readonly Migration[] {
   const known = new Set(list.map((migration) => migration.sha256));
   const unknown = applied.filter((hash) => !known.has(hash)).length;
   if (unknown > 0) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 export const UNIQUE_VIOLATION = "23505";
+export const MISSING_DATABASE = "3D000";
 
 /** The SQLSTATE of an error, also of one that Drizzle has wrapped. */
 export function codeOf(error: unknown): string | undefined {

@@ -14,10 +14,10 @@ const pair = `
     select $3::uuid, taken.id, $4::uuid, taken.rev, taken.rev, 'assistant', null, '', 'in_progress', $9::bigint from taken
   ),
   turn as (
-    insert into turns (id, conversation_id, user_id, user_message_id, message_id, status, model, lease_until, created_at)
+    insert into turns (id, conversation_id, user_id, user_message_id, message_id, status, model, options, lease_until, created_at)
     select $4::uuid, taken.id, taken.user_id, $2::uuid, $3::uuid,
       case when taken.open_turns > 1 then 'queued' else 'in_progress' end,
-      $10, (extract(epoch from clock_timestamp()) * 1000)::bigint + $11::bigint, $9::bigint
+      $10, $12::json, (extract(epoch from clock_timestamp()) * 1000)::bigint + $11::bigint, $9::bigint
     from taken
   )
   select rev, open_turns as "openTurns", system_prompt as "systemPrompt" from taken`;
@@ -28,8 +28,8 @@ const beginExisting = `
       rev = rev + 2, open_turns = open_turns + 1, message_count = message_count + 1,
       title = coalesce(title, $7), last_message = $8, last_seq = rev + 1, updated_at = $9::bigint
     where id = $1::uuid
-      and (user_id = $12 or $13 = 'all' or ($13 = 'live' and is_live)) and ($14::text is null or user_id = $14)
-      and status <> 'ended' and control = 'assistant' and open_turns <= $15::int
+      and (user_id = $13 or $14 = 'all' or ($14 = 'live' and is_live)) and ($15::text is null or user_id = $15)
+      and status <> 'ended' and control = 'assistant' and open_turns <= $16::int
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -37,7 +37,7 @@ const beginNew = `
   with taken as (
     insert into conversations
       (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at)
-    values ($1::uuid, $12, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint)
+    values ($1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint)
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -108,6 +108,7 @@ const beginValues = (input: BeginTurn) => [
   input.now,
   input.model,
   input.leaseMs,
+  json(input.options),
 ];
 
 const finishValues = (input: FinishTurn) => [

@@ -1,8 +1,8 @@
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import { clocks, postgresColumns } from "./columns.ts";
+import { clocks, jsonFields, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
-import { afterItsClose, codeOf, isGone, UNIQUE_VIOLATION } from "./postgres-errors.ts";
+import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
@@ -18,7 +18,6 @@ const CONNECT_TIMEOUT_S = 10;
 const CLOSE_TIMEOUT_S = 5;
 const RECONNECT_S = 0.25;
 const IDLE_S = 60;
-const MISSING_DATABASE = "3D000";
 const DUPLICATE_DATABASE = "42P04";
 
 const optionsOf = (connections: number) => ({
@@ -72,7 +71,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
   const router = { options: client.options, unsafe } as unknown as postgres.Sql;
 
   const verbs = verbsOf(drizzle({ client: router, casing: "snake_case" }));
-  const source: Source = { ...verbs, tables, now: clocks.postgres };
+  const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres };
   const prepare = preparer<Prepared>(source);
 
   function issue(runner: Runner, step: Step<unknown>): Promise<unknown[]> {

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
-import { type Columns, clocks, sqliteColumns } from "./columns.ts";
+import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
@@ -37,7 +37,7 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
 export function sqliteDb(client: Database.Database): Db {
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
-  const source: Source = { ...verbs, tables, now: clocks.sqlite };
+  const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite };
   const prepare = preparer<Prepared>(source);
   const commit = groupCommit(client, (steps) => steps.map((step) => runStep(prepare, step)));
 

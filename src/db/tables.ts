@@ -1,16 +1,19 @@
 import { sql } from "drizzle-orm";
 import type { Columns } from "./columns.ts";
 
-/** One call to one target: what came of it, its HTTP status if there was one, how long it took. */
+/** One call to one target: what came of it, its HTTP status if there was one, milliseconds to its first text and in all. */
 export type Attempt = {
   target: string;
   outcome: string;
   status: number | null;
   ms: number;
+  first_token_ms: number | null;
   usage: Usage | null;
 };
 /** Tokens; `estimated` when the provider sent none. */
 export type Usage = { input_tokens: number; output_tokens: number; estimated: boolean };
+/** What a request asked for, for its turn only. */
+export type TurnOptions = { temperature?: number; maxTokens?: number; systemPrompt?: string };
 export type TurnError = { code: string; detail: string };
 /** What was shown of a conversation: messages sent, older ones left out, and the estimate of what was sent. */
 export type ContextReport = { messages: number; omitted: number; estimated_tokens: number };
@@ -97,6 +100,7 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       messageId: id().notNull(),
       status: oneOf(["queued", "in_progress", "completed", "incomplete", "failed"]).notNull(),
       model: text().notNull(),
+      options: json<TurnOptions>(),
       target: text(),
       restarts: count().notNull().default(0),
       finishReason: text(),
@@ -112,6 +116,7 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     },
     (t) => [
       uniqueIndex("turns_running").on(t.conversationId).where(sql`status = 'in_progress'`),
+      index("turns_by_user").on(t.userId, t.createdAt),
       index("turns_open").on(t.conversationId).where(sql`status in ('queued', 'in_progress')`),
     ],
   );

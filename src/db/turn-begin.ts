@@ -116,7 +116,7 @@ export const insertAnswer = statement(["conversationId", "turnId", "answerId", "
 });
 
 export const insertTurn = statement(
-  ["conversationId", "turnId", "questionId", "answerId", "model", "now", "leaseMs"],
+  ["conversationId", "turnId", "questionId", "answerId", "model", "options", "now", "leaseMs"],
   (db, $) => {
     const c = db.tables.conversations;
     const of = sql`from ${c} where ${c.id} = ${$.conversationId}`;
@@ -128,6 +128,7 @@ export const insertTurn = statement(
       messageId: $.answerId,
       status: sql`(select case when ${c.openTurns} > 1 then 'queued' else 'in_progress' end ${of})`,
       model: $.model,
+      options: $.options,
       leaseUntil: sql`${db.now} + ${$.leaseMs}`,
       createdAt: $.now,
     });

@@ -1,7 +1,7 @@
 import { type Db, guard, type Step, step } from "./db.ts";
 import { type KeySwap, keySteps, type NewKey, swapSteps } from "./keys.ts";
 import type { Scope } from "./scope.ts";
-import type { Attempt, ContextReport, TurnError, Usage } from "./tables.ts";
+import type { Attempt, ContextReport, TurnError, TurnOptions, Usage } from "./tables.ts";
 import { createWithRevs, insertAnswer, insertPair, insertTurn, isNewest, takeRev, takeRevs } from "./turn-begin.ts";
 import { closeOnConversation, closeTurn, insertAlternative, settleSteps, writeAnswer } from "./turn-finish.ts";
 import { MARKED, stopSteps } from "./turn-stop.ts";
@@ -15,6 +15,7 @@ type Beginning = Scope & {
   questionId: string;
   answerId: string;
   model: string;
+  options: TurnOptions | null;
   now: number;
   leaseMs: number;
   /** Turns that may be open in the conversation already. */

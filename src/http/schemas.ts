@@ -4,6 +4,7 @@ import { statusOfCode } from "./problems.ts";
 
 /** Text that both databases can hold: no U+0000, no half of a surrogate pair. The body's text is checked before. */
 const LONGEST_MESSAGE = 131_072;
+const LONGEST_PROMPT = 32_768;
 
 export const messageText = z
   .string()
@@ -67,6 +68,16 @@ export const turnOptions = {
     .boolean()
     .optional()
     .openapi({ description: "The answer as server-sent events; `Accept: text/event-stream` asks for the same." }),
+  temperature: z.number().min(0).max(2).optional().openapi({
+    description: "For this turn only; left out for a model that takes none.",
+  }),
+  max_tokens: z.int().min(1).max(1_000_000).optional().openapi({ description: "Of the answer, for this turn only." }),
+  system_prompt: z
+    .string()
+    .min(1)
+    .max(LONGEST_PROMPT)
+    .optional()
+    .openapi({ description: "What the model is told first, for this turn only." }),
   if_busy: z.enum(["queue", "reject", "interrupt"]).optional().openapi({
     description:
       "What happens while another answer is being made here: the message waits in line (`queue`), is refused (`reject`), or stops what is open (`interrupt`).",
@@ -118,6 +129,17 @@ export const body = <T extends z.ZodType>(schema: T) => ({
 /** A body that may be absent altogether. */
 export const optionalBody = <T extends z.ZodType>(schema: T) => ({ ...body(schema), required: false });
 
+/** One call to one target, in a turn and where it failed. */
+export const attempt = z
+  .object({
+    target: z.string(),
+    outcome: z.string(),
+    status: z.int().nullable(),
+    ms: z.int(),
+    first_token_ms: z.int().nullable().openapi({ description: "Until its text began." }),
+  })
+  .loose();
+
 export const problemSchema = z
   .object({
     type: z.string(),
@@ -128,9 +150,7 @@ export const problemSchema = z
     request_id: z.string(),
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
     turn_id: z.string().optional(),
-    attempts: z
-      .array(z.object({ target: z.string(), outcome: z.string(), status: z.int().nullable(), ms: z.int() }).loose())
-      .optional(),
+    attempts: z.array(attempt).optional(),
   })
   .openapi("Problem");
 

@@ -4,9 +4,10 @@ import { followTurn } from "../core/follow.ts";
 import type { Actor } from "../core/identity.ts";
 import type { LiveTurn, TurnDeps, TurnRef, TurnState } from "../core/live.ts";
 import type { Place, TurnEvent } from "../core/progress.ts";
+import type { TurnOptions } from "../db/tables.ts";
 import type { HttpEnv } from "./env.ts";
 import { requestKey } from "./idempotency.ts";
-import { id, time, timeOf, type turnOptions } from "./schemas.ts";
+import { attempt, id, time, timeOf, type turnOptions } from "./schemas.ts";
 import { eventStream, frame } from "./sse.ts";
 
 /** What every surface says of a turn. */
@@ -23,9 +24,7 @@ export const Turn = z
     finish_reason: z.string().nullable(),
     usage: z.object({ input_tokens: z.int(), output_tokens: z.int(), estimated: z.boolean() }).nullable(),
     cost_usd: z.number().nullable(),
-    attempts: z.array(
-      z.object({ target: z.string(), outcome: z.string(), status: z.int().nullable(), ms: z.int() }).loose(),
-    ),
+    attempts: z.array(attempt),
     error: z.object({ code: z.string(), detail: z.string() }).nullable(),
     context: z
       .object({ messages: z.int(), omitted: z.int(), estimated_tokens: z.int() })
@@ -63,7 +62,17 @@ export const optionsOf = (c: Context<HttpEnv>, actor: Actor, body: Options) => (
   model: body.model,
   ifBusy: body.if_busy,
   key: requestKey(c, actor, body),
+  options: turnOptionsOf(body),
 });
+
+function turnOptionsOf({ temperature, max_tokens, system_prompt }: Options): TurnOptions | null {
+  const options: TurnOptions = {
+    ...(temperature !== undefined && { temperature }),
+    ...(max_tokens !== undefined && { maxTokens: max_tokens }),
+    ...(system_prompt !== undefined && { systemPrompt: system_prompt }),
+  };
+  return Object.keys(options).length > 0 ? options : null;
+}
 
 type Deps = { turns: TurnDeps; log: { error(fields: object, message: string): void } };
 

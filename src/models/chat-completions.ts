@@ -1,9 +1,17 @@
 import { z } from "zod";
 import type { FailureKind, Usage } from "../core/model.ts";
+import { sleep } from "../core/time.ts";
 import { httpFailure, kindOfError } from "./failures.ts";
+import { retryAfterMs } from "./policy.ts";
 import type { ProviderEvent } from "./provider.ts";
 import { decodeSse } from "./sse.ts";
-import type { Transport } from "./transport.ts";
+import type { Answer, Transport } from "./transport.ts";
+
+/** The body of a refusal may take this long, in milliseconds; then its status has to do. */
+const BODY_MS = 2_000;
+
+// Some servers send `{}`: that is no reason to lose the answer.
+const usageSchema = z.object({ prompt_tokens: z.number(), completion_tokens: z.number() }).nullish().catch(undefined);
 
 // What is read of a chunk, and no more: vendors add fields, and leave out most of these.
 const chunkSchema = z.object({
@@ -15,17 +23,12 @@ const chunkSchema = z.object({
       }),
     )
     .nullish(),
-  usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number() }).nullish(),
-  x_groq: z
-    .object({
-      usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number() }).nullish(),
-      error: z.unknown().optional(),
-    })
-    .nullish(),
+  usage: usageSchema,
+  x_groq: z.object({ usage: usageSchema, error: z.unknown().optional() }).nullish(),
   error: z.unknown().optional(),
 });
 
-type Chunk = z.infer<typeof chunkSchema>;
+export type Chunk = z.infer<typeof chunkSchema>;
 
 /** Reasons for which an answer is whole. Others (vLLM's "abort", say) are no proof of success. */
 const WHOLE = new Set(["stop", "length", "tool_calls", "function_call"]);
@@ -44,7 +47,8 @@ export const complete = (transport: Transport, { url, apiKey }: { url: string; a
   return async function* (request: object, signal: AbortSignal): AsyncGenerator<ProviderEvent> {
     const answer = await transport.send({ url, method: "POST", headers, body: JSON.stringify(request), signal });
     try {
-      if (answer.status >= 300) throw httpFailure(answer.status, await answer.text());
+      if (answer.status >= 300) throw await refusalOf(answer);
+      yield { type: "head", status: answer.status };
       yield* readEvents(answer.chunks);
     } finally {
       answer.release();
@@ -52,23 +56,33 @@ export const complete = (transport: Transport, { url, apiKey }: { url: string; a
   };
 };
 
+/** The failure of a call that was answered with an error, whose body is not waited for for long. */
+export async function refusalOf(answer: Answer): Promise<Error> {
+  const enough = new AbortController();
+  const late = sleep(BODY_MS, enough.signal).then(() => "");
+  const body = await Promise.race([answer.text(), late]).finally(() => enough.abort());
+  return httpFailure({ status: answer.status, body, retryAfterMs: retryAfterMs(answer.header, Date.now()) });
+}
+
 /** A server of one's own needs no key. */
 export const bearer = (apiKey: string | undefined): Record<string, string> =>
   apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
 
 async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ProviderEvent> {
-  const answer = createReader();
+  const answer = chunkReader();
   for await (const events of decodeSse(chunks)) {
     const text = answer.read(events);
     if (text !== "") yield { type: "delta", text };
     if (answer.isOver()) break;
+    if (text === "") yield { type: "alive" };
   }
   const usage = answer.usage();
   if (usage) yield { type: "usage", usage };
   yield answer.ending();
 }
 
-function createReader() {
+/** Reads the chunks of one answer, as events of a stream or one by one: gives their text, and knows at last how it ended. */
+export function chunkReader() {
   let finish: string | undefined;
   let usage: Usage | undefined;
   let failure: FailureKind | undefined;
@@ -79,9 +93,15 @@ function createReader() {
       done = true;
       return "";
     }
+    if (event.trim() === "") return "";
     const chunk = parseChunk(event);
-    failure = chunk ? failureIn(chunk) : "stream_incomplete";
-    if (!chunk || failure) return "";
+    if (!chunk) failure = "stream_incomplete";
+    return chunk ? take(chunk) : "";
+  }
+
+  function take(chunk: Chunk): string {
+    failure = failureIn(chunk);
+    if (failure) return "";
     const [choice] = chunk.choices ?? [];
     finish = choice?.finish_reason ?? finish;
     usage = usageIn(chunk) ?? usage;
@@ -91,6 +111,7 @@ function createReader() {
   const isOver = () => done || failure !== undefined;
   return {
     isOver,
+    take: (chunk: Chunk): string => (isOver() ? "" : take(chunk)),
     usage: () => usage,
     read(events: readonly string[]): string {
       let text = "";

@@ -11,6 +11,8 @@ const SPENT = new Set([
 const REFUSED = new Set(["content_policy_violation", "content_filter"]);
 const TOO_LONG = new Set(["context_length_exceeded"]);
 const GONE = new Set(["model_not_found", "model_decommissioned"]);
+/** A connection that was waited for in vain: the target is silent, not absent. */
+const NO_ANSWER = /UND_ERR_CONNECT_TIMEOUT|UND_ERR_HEADERS_TIMEOUT|ETIMEDOUT/;
 /** Codes of both runtimes for a connection that never came about. */
 const NO_CONNECTION =
   /ECONNREFUSED|ConnectionRefused|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT|FailedToOpenSocket|CERT|SSL|TLS/;
@@ -21,9 +23,17 @@ export function statusOf(error: unknown): number | null {
   return typeof status === "number" ? status : null;
 }
 
+/** How long the target wants to be left alone, in milliseconds, if its answer said so. */
+export function retryAfterOf(error: unknown): number | null {
+  const ms = field(error, "retryAfterMs");
+  return typeof ms === "number" ? ms : null;
+}
+
+type Refusal = { status: number; body: string; retryAfterMs: number | null };
+
 /** What a call that was answered with an error throws; the body is read for its code, and never shown. */
-export function httpFailure(status: number, body: string): Error {
-  return Object.assign(new Error(`the provider answered ${status}`), { status, error: parsed(body) });
+export function httpFailure({ status, body, retryAfterMs }: Refusal): Error {
+  return Object.assign(new Error(`the provider answered ${status}`), { status, retryAfterMs, error: parsed(body) });
 }
 
 function parsed(body: string): unknown {
@@ -36,8 +46,7 @@ function parsed(body: string): unknown {
 
 /** Names what went wrong: by the vendor's code, then the HTTP status, then the connection's error code. */
 export function kindOfError(error: unknown, otherwise: FailureKind): FailureKind {
-  const code = vendorCode(error);
-  if (code !== undefined) {
+  for (const code of vendorCodes(error)) {
     if (SPENT.has(code)) return "quota_exhausted";
     if (REFUSED.has(code)) return "content_filter";
     if (TOO_LONG.has(code)) return "context_length";
@@ -45,7 +54,9 @@ export function kindOfError(error: unknown, otherwise: FailureKind): FailureKind
   }
   const status = statusOf(error);
   if (status !== null) return kindOfStatus(status);
-  return NO_CONNECTION.test(connectionCode(error)) ? "connect" : otherwise;
+  const code = connectionCode(error);
+  if (NO_ANSWER.test(code)) return "timeout_headers";
+  return NO_CONNECTION.test(code) ? "connect" : otherwise;
 }
 
 function kindOfStatus(status: number): FailureKind {
@@ -56,15 +67,11 @@ function kindOfStatus(status: number): FailureKind {
   return "bad_request";
 }
 
-// A body is `{error: {code, type}}`; some servers put the code on top.
-function vendorCode(error: unknown): string | undefined {
-  for (const place of [error, field(error, "error"), field(field(error, "error"), "error")]) {
-    for (const name of ["code", "type"]) {
-      const value = field(place, name);
-      if (typeof value === "string" && value !== "") return value;
-    }
-  }
-  return undefined;
+// A body is `{error: {code, type}}`; some servers put the code on top. Either may be the one that tells.
+function vendorCodes(error: unknown): string[] {
+  const places = [error, field(error, "error"), field(field(error, "error"), "error")];
+  const found = places.flatMap((place) => [field(place, "code"), field(place, "type")]);
+  return found.filter((value) => typeof value === "string");
 }
 
 function connectionCode(error: unknown): string {

@@ -10,8 +10,14 @@ export const GROQ_BASE_URL = "https://api.groq.com";
 export function groq(options: { apiKey: string; baseURL: string; transport: Transport }): Provider {
   const { apiKey, baseURL, transport } = options;
   const call = complete(transport, { url: `${baseURL}/openai/v1/chat/completions`, apiKey });
-  return ({ model, messages }, signal) => {
-    const request: ChatCompletionCreateParamsStreaming = { model, messages: [...messages], stream: true };
+  return ({ model, messages, temperature, maxTokens }, signal) => {
+    const request: ChatCompletionCreateParamsStreaming = {
+      model,
+      messages: [...messages],
+      stream: true,
+      ...(temperature !== undefined && { temperature }),
+      ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }),
+    };
     return call(request, signal);
   };
 }

@@ -4,11 +4,21 @@ import type { FailureKind, ModelMessage, Usage } from "../core/model.ts";
 export type ProviderEvent =
   | { type: "delta"; text: string }
   | { type: "status"; status: "queued" | "starting" }
+  /** The head of its answer has come, with this HTTP status. */
+  | { type: "head"; status: number }
+  /** It is at work, but has no text: a model that reasons, say. */
+  | { type: "alive" }
   | { type: "usage"; usage: Usage }
   | { type: "end"; finishReason: string }
   | { type: "failed"; kind: FailureKind };
 
-export type ProviderRequest = { model: string; messages: readonly ModelMessage[] };
+/** `temperature` and `maxTokens` are there only where they were asked for and the model takes them. */
+export type ProviderRequest = {
+  model: string;
+  messages: readonly ModelMessage[];
+  temperature?: number | undefined;
+  maxTokens?: number | undefined;
+};
 
 /** A provider is a function. Aborting the signal closes its connection at once. */
 export type Provider = (request: ProviderRequest, signal: AbortSignal) => AsyncIterable<ProviderEvent>;

@@ -1,48 +1,59 @@
 import { invalid } from "../core/errors.ts";
-import type { Plan } from "../core/model.ts";
+import type { Plan, PlanOptions } from "../core/model.ts";
+import { type Breaker, type BreakerState, createBreaker } from "./breaker.ts";
+import { type Capabilities, capabilitiesOf } from "./capabilities.ts";
 import { echo } from "./echo.ts";
-import { groq } from "./groq.ts";
+import { GROQ_BASE_URL, groq } from "./groq.ts";
 import { OPENAI_BASE_URL, openai } from "./openai.ts";
+import { createPrices, type Price, type PriceOf } from "./prices.ts";
 import type { Provider } from "./provider.ts";
+import { type RunpodOptions, runpod } from "./runpod.ts";
 import type { Transport } from "./transport.ts";
 
-/** One model at one provider; `window` is the tokens it can take in. */
-export type Target = { name: string; provider: Provider; model: string; window: number };
+/** One model at one provider. */
+export type Target = {
+  name: string;
+  provider: Provider;
+  model: string;
+  capabilities: Capabilities;
+  /** undefined where nobody knows. */
+  priceOf: PriceOf | undefined;
+};
 
 export type ModelsConfig = {
   openai: { apiKey: string | undefined; baseURL: string } | null;
   groq: { apiKey: string; baseURL: string } | null;
+  runpod?: Omit<RunpodOptions, "transport"> | null;
   /** Targets in order of trial, by alias. */
   aliases: ReadonlyMap<string, readonly string[]>;
+  /** By target, in place of what is known of its price. */
+  prices?: ReadonlyMap<string, Price>;
 };
 
 export type Registry = {
   /** Throws a 422 that names the usable models. */
-  plan(model: string | undefined): Plan;
-  /** undefined where it stands for a server's first model and the server cannot be asked. */
-  target(name: string, signal?: AbortSignal): Promise<Target | undefined>;
+  plan(model: string | undefined, options?: PlanOptions): Plan;
+  /** Throws where it is not usable, or stands for a server's first model and the server cannot tell it. */
+  target(name: string, signal: AbortSignal): Promise<Target>;
+  /** Tokens, as far as they are known before the target is asked. */
+  windowOf(name: string): number;
+  /** What is remembered of this target's model is no longer true. */
+  forget(name: string): void;
+  readonly breaker: Breaker;
   list(): {
     default: string;
-    aliases: { alias: string; usable: boolean; targets: { target: string; usable: boolean }[] }[];
+    aliases: { alias: string; usable: boolean; targets: ListedTarget[] }[];
     providers: string[];
   };
 };
+
+type ListedTarget = { target: string; usable: boolean; breaker: BreakerState };
 
 const DEFAULT_ALIAS = "balanced";
 const STANDARD = ["fast", "balanced", "smart"] as const;
 
 /** Stands for the first model that an OpenAI-compatible server lists. */
 const FIRST_LISTED = "openai/*";
-const LIST_MS = 5_000;
-
-// Windows in tokens, from the vendors' model pages; what is unknown at a server of one's own gets what any model has.
-const WINDOWS: readonly [RegExp, number][] = [
-  [/^echo\//, 8_192],
-  [/gpt-oss-/, 131_072],
-  [/^openai\/gpt-/, 128_000],
-  [/^groq\//, 131_072],
-];
-const SMALLEST_WINDOW = 8_192;
 
 /** The models that the configuration makes usable. */
 export function createRegistry(config: ModelsConfig, transport: Transport): Registry {
@@ -50,15 +61,22 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
   if (config.groq) providers.set("groq", groq({ ...config.groq, transport }));
   const compatible = config.openai && openai({ ...config.openai, transport });
   if (compatible) providers.set("openai", compatible.provider);
+  if (config.runpod) providers.set("runpod", runpod({ ...config.runpod, transport }).provider);
   const aliases = new Map([...defaultAliases(config), ...config.aliases]);
 
+  const priceOf = createPrices(config.prices ?? new Map(), vendorsOf(config));
+  const breaker = createBreaker(() => performance.now());
+
   let firstListed: string | undefined;
-  async function askFirstListed(signal?: AbortSignal): Promise<string | undefined> {
-    const bounded = AbortSignal.any([AbortSignal.timeout(LIST_MS), ...(signal ? [signal] : [])]);
-    const [first] = (await compatible?.listModels(bounded).catch(() => [])) ?? [];
-    firstListed = first && `openai/${first}`;
+  async function askFirstListed(signal: AbortSignal): Promise<string> {
+    const [first] = (await compatible?.modelIds(signal)) ?? [];
+    if (!first) throw noModel("the server lists no model");
+    firstListed = `openai/${first}`;
     return firstListed;
   }
+
+  const nameOf = (asked: string) => (asked === FIRST_LISTED ? (firstListed ?? asked) : asked);
+  const windowOf = (target: string) => capabilitiesOf(nameOf(target)).window;
 
   const isUsable = (target: string) => providers.has(providerOf(target));
 
@@ -69,21 +87,32 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
   }
 
   return {
-    plan(model = DEFAULT_ALIAS) {
+    breaker,
+    windowOf,
+    plan(model = DEFAULT_ALIAS, options = {}) {
       const targets = usableTargets(model);
       if (targets.length === 0) throw unknownModel(aliases, providers, usableTargets);
-      return { model, targets, window: Math.max(...targets.map(windowOf)) };
+      return { model, targets, window: Math.max(...targets.map(windowOf)), options };
     },
     async target(asked, signal) {
-      const name = asked === FIRST_LISTED ? (firstListed ?? (await askFirstListed(signal))) : asked;
-      const provider = name && providers.get(providerOf(name));
-      if (!name || !provider) return undefined;
-      return { name, provider, model: name.slice(name.indexOf("/") + 1), window: windowOf(name) };
+      const known = nameOf(asked);
+      const name = known === FIRST_LISTED ? await askFirstListed(signal) : known;
+      const provider = providers.get(providerOf(name));
+      if (!provider) throw noModel(`nothing is configured for ${name}`);
+      const model = name.slice(name.indexOf("/") + 1);
+      return { name, provider, model, capabilities: capabilitiesOf(name), priceOf: priceOf(name) };
+    },
+    forget(name) {
+      if (name === FIRST_LISTED) firstListed = undefined;
     },
     list: () => ({
       default: DEFAULT_ALIAS,
       aliases: [...aliases].map(([alias, names]) => {
-        const targets = names.map((target) => ({ target, usable: isUsable(target) }));
+        const targets = names.map((target) => ({
+          target,
+          usable: isUsable(target),
+          breaker: breaker.state(target),
+        }));
         return { alias, usable: targets.some((target) => target.usable), targets };
       }),
       providers: [...providers.keys()],
@@ -93,7 +122,15 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
 
 const providerOf = (target: string) => target.slice(0, target.indexOf("/"));
 
-const windowOf = (target: string) => WINDOWS.find(([pattern]) => pattern.test(target))?.[1] ?? SMALLEST_WINDOW;
+const noModel = (message: string) => Object.assign(new Error(message), { code: "model_not_found" });
+
+/** The providers whose models are at their vendors' own addresses, for which there are price lists. */
+function vendorsOf({ openai, groq }: ModelsConfig): ReadonlySet<string> {
+  const vendors = new Set<string>();
+  if (openai?.baseURL === OPENAI_BASE_URL) vendors.add("openai");
+  if (groq?.baseURL === GROQ_BASE_URL) vendors.add("groq");
+  return vendors;
+}
 
 function unknownModel(
   aliases: ReadonlyMap<string, unknown>,
@@ -106,7 +143,7 @@ function unknownModel(
 }
 
 /** What the aliases mean where MODELS does not say: the vendors whose keys are at hand, else the offline model. */
-function defaultAliases({ openai, groq }: ModelsConfig): [string, string[]][] {
+function defaultAliases({ openai, groq, runpod }: ModelsConfig): [string, string[]][] {
   const own = openai !== null && openai.baseURL !== OPENAI_BASE_URL;
   const targets = {
     fast: [groq && "groq/openai/gpt-oss-20b", openai && (own ? FIRST_LISTED : "openai/gpt-6-luna")],
@@ -115,6 +152,7 @@ function defaultAliases({ openai, groq }: ModelsConfig): [string, string[]][] {
   };
   return STANDARD.map((alias) => {
     const usable = targets[alias].filter((target) => target !== null);
+    if (runpod) usable.push(`runpod/${runpod.endpointId}`); // last: a cold start takes a minute or more
     return [alias, usable.length > 0 ? usable : ["echo/echo"]];
   });
 }

@@ -4,14 +4,15 @@
  */
 export async function* decodeSse(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string[]> {
   const decoder = new TextDecoder(); // drops a byte order mark, and keeps a character that is cut for the next chunk
-  const parser = lineParser();
+  const parser = sseParser();
   for await (const chunk of chunks) {
     const events = parser(decoder.decode(chunk, { stream: true }));
     if (events.length > 0) yield events;
   }
 }
 
-function lineParser(): (text: string) => string[] {
+/** The same for text that is decoded already: gives the `data` of the events that each piece completes. */
+export function sseParser(): (text: string) => string[] {
   let rest = "";
   let afterCr = false; // the last chunk ended in a CR: an LF at the start of the next belongs to it
   let data: string[] = [];

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { Agent } from "undici";
 
 export type Call = {
@@ -27,6 +28,8 @@ export type Transport = { send(call: Call): Promise<Answer>; close(): Promise<vo
 const TEXT_MOST = 1_048_576;
 /** An answer that is complete may take this long to close before its connection is given up, in milliseconds. */
 const RELEASE_MS = 1_000;
+/** Chunks that may wait to be read before the connection is held back. */
+const CHUNKS_MOST = 64;
 const CONNECT_MS = 10_000;
 
 /** On Bun its own fetch; on Node undici's `request`, which costs a quarter of its `fetch` and decodes nothing unasked. */
@@ -60,11 +63,36 @@ function undiciTransport(): Transport {
     async send({ url, ...options }) {
       const { origin, pathname, search } = new URL(url);
       const { statusCode, headers, body } = await agent.request({ origin, path: pathname + search, ...options });
-      const iterator = body.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
       const header = (name: string) => [headers[name]].flat()[0];
-      return answerOf({ status: statusCode, header, next: () => iterator.next(), destroy: () => body.destroy() });
+      return answerOf({ status: statusCode, header, next: arrivals(body), destroy: () => body.destroy() });
     },
     close: () => agent.close(),
+  };
+}
+
+type Read = IteratorResult<Uint8Array, undefined>;
+
+/** A body's chunks, then its end or its error: unlike a stream's own iterator, what came before an error is not lost. */
+function arrivals(body: Readable): () => Promise<Read> {
+  const chunks: Uint8Array[] = [];
+  let end: (() => Promise<Read>) | undefined;
+  let wake = () => {};
+  const finish = (how: () => Promise<Read>) => {
+    end ??= how;
+    wake();
+  };
+  body.on("data", (chunk: Uint8Array) => {
+    if (chunks.push(chunk) >= CHUNKS_MOST) body.pause();
+    wake();
+  });
+  body.on("end", () => finish(async () => ({ done: true, value: undefined })));
+  body.on("error", (error) => finish(() => Promise.reject(error)));
+  body.on("close", () => finish(() => Promise.reject(new Error("the body was closed"))));
+  return async () => {
+    while (chunks.length === 0 && !end) await new Promise<void>((resolve) => (wake = resolve));
+    const value = chunks.shift();
+    if (chunks.length === 0 && body.isPaused()) body.resume();
+    return value ? { done: false, value } : (end?.() ?? { done: true, value: undefined });
   };
 }
 

@@ -28,6 +28,14 @@ const Health = z
 
 const Ready = z.object({ status: z.enum(["live", "ready", "starting", "draining"]) }).openapi("ServiceReadiness");
 
+const Target = z.object({
+  target: z.string(),
+  usable: z.boolean(),
+  breaker: z.enum(["closed", "open", "half_open"]).openapi({
+    description: "`open`: it failed lately and is left alone for a while; `half_open`: it is being tried again.",
+  }),
+});
+
 const Models = z
   .object({
     default: z.string().openapi({ description: "What answers where a request names no model." }),
@@ -35,7 +43,7 @@ const Models = z
       z.object({
         alias: z.string(),
         usable: z.boolean(),
-        targets: z.array(z.object({ target: z.string(), usable: z.boolean() })).openapi({ description: "In order." }),
+        targets: z.array(Target).openapi({ description: "In order of trial." }),
       }),
     ),
     providers: z.array(z.string()).openapi({ description: "Any model of these may be named as `provider/model`." }),

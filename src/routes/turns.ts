@@ -114,7 +114,7 @@ const again = createRoute({
     params: messageParams,
     query: userQuery,
     headers: keyHeader,
-    body: optionalBody(z.object({ model: turnOptions.model, stream: turnOptions.stream }).openapi("TurnsRegenerate")),
+    body: optionalBody(z.object(turnOptions).omit({ if_busy: true }).openapi("TurnsRegenerate")),
   },
   responses: {
     200: answers(Regenerated, "The new answer"),

@@ -19,6 +19,9 @@ const wrong: Record<string, string[]> = {
   ],
   OPENAI_BASE_URL: ["localhost", "localhost:11434/v1", "ftp://example.com", "http//example.com"],
   GROQ_BASE_URL: ["groq", "file:///etc/passwd"],
+  RUNPOD_BASE_URL: ["api.runpod.ai/v2", "https://api.runpod.io/v2", "https://API.runpod.io/v2/"],
+  RUNPOD_MODE: ["jobs", "Native"],
+  RUNPOD_INPUT: ["text", "Prompt"],
   MODELS: [
     "swift",
     "swift=",
@@ -30,6 +33,8 @@ const wrong: Record<string, string[]> = {
     "fast=openai/gpt 9",
     "fast=openai/gpt-9,",
   ],
+  PRICES: ["openai/mine", "openai/mine=1", "openai/model=1/x", "model=1/2", "openai/a=1/2,openai/b=1/2"],
+  FIRST_TOKEN_TIMEOUT_MS: ["0", "-1", "10s"],
   LAST_FIRST_TOKEN_TIMEOUT_MS: ["0", "soon", "1.5", "-5"],
   IDLE_TIMEOUT_MS: ["0", "15s"],
   TURN_TIMEOUT_MS: ["0", "2147483648", "Infinity"],
@@ -55,6 +60,29 @@ describe("a malformed value", () => {
   it("of an address without a file says what would be right", () => {
     expect(parseConfig({ DATABASE_URL: "sqlite:///" })).toEqual({
       problems: [expect.stringMatching(/^DATABASE_URL: .*sqlite:\/\/\/\.\/parley\.db/)],
+    });
+  });
+});
+
+describe("RunPod", () => {
+  it("by the host of its management API is told where jobs run", () => {
+    expect(parseConfig({ RUNPOD_BASE_URL: "https://api.runpod.io/v2" })).toEqual({
+      problems: ["RUNPOD_BASE_URL: api.runpod.io is the management API; jobs run at https://api.runpod.ai/v2"],
+    });
+  });
+
+  it("with a key needs an endpoint, and with an endpoint a key", () => {
+    expect(parseConfig({ RUNPOD_API_KEY: "hunter2" })).toEqual({
+      problems: ["RUNPOD_ENDPOINT_ID: is needed beside RUNPOD_API_KEY"],
+    });
+    expect(parseConfig({ RUNPOD_ENDPOINT_ID: "abc123" })).toEqual({
+      problems: ["RUNPOD_API_KEY: is needed beside RUNPOD_ENDPOINT_ID"],
+    });
+  });
+
+  it.each(["abc/123", "https://api.runpod.ai/v2/abc123", "a b", ".."])("has no endpoint %s", (RUNPOD_ENDPOINT_ID) => {
+    expect(parseConfig({ RUNPOD_API_KEY: "hunter2", RUNPOD_ENDPOINT_ID })).toEqual({
+      problems: [expect.stringMatching(/^RUNPOD_ENDPOINT_ID: /)],
     });
   });
 });

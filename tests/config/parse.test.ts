@@ -20,6 +20,7 @@ describe("without any variable", () => {
       SQLITE_SYNCHRONOUS: "full",
       ALLOWED_ORIGINS: [],
       GROQ_BASE_URL: "https://api.groq.com",
+      FIRST_TOKEN_TIMEOUT_MS: 10_000,
       LAST_FIRST_TOKEN_TIMEOUT_MS: 60_000,
       IDLE_TIMEOUT_MS: 15_000,
       TURN_TIMEOUT_MS: 300_000,
@@ -34,7 +35,9 @@ describe("without any variable", () => {
   it("is the same as with every one of them empty, or with others beside them", () => {
     const names =
       "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET JWT_JWKS_URL API_KEYS ALLOWED_ORIGINS"
-        .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS LAST_FIRST_TOKEN_TIMEOUT_MS")
+        .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
+        .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
+        .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
         .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
         .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
@@ -116,6 +119,24 @@ describe("the models", () => {
   it("are Groq's with its key only", () => {
     expect(configFrom({ GROQ_API_KEY: "k" }).models.groq).toEqual({ apiKey: "k", baseURL: "https://api.groq.com" });
     expect(configFrom({ GROQ_BASE_URL: "http://gpu:8080" }).models.groq).toBeNull();
+  });
+
+  it("are RunPod's with its key and an endpoint, as jobs that are given messages unless it is said otherwise", () => {
+    const both = { RUNPOD_API_KEY: "k", RUNPOD_ENDPOINT_ID: "abc123" };
+    expect(configFrom(both).models.runpod).toEqual({
+      apiKey: "k",
+      endpointId: "abc123",
+      baseURL: "https://api.runpod.ai/v2",
+      mode: "native",
+      input: "messages",
+    });
+    const other = { RUNPOD_BASE_URL: "http://gpu:8080/v2/", RUNPOD_MODE: "openai", RUNPOD_INPUT: "prompt" };
+    expect(configFrom({ ...both, ...other }).models.runpod).toMatchObject({
+      baseURL: "http://gpu:8080/v2",
+      mode: "openai",
+      input: "prompt",
+    });
+    expect(configFrom(other).models.runpod).toBeNull();
   });
 
   it("have the aliases that MODELS gives them, targets in order", () => {

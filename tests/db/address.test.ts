@@ -80,7 +80,7 @@ describe("a Postgres that cannot be had", () => {
     expect(performance.now() - before).toBeLessThan(5_000);
   });
 
-  it.each([
+  it.concurrent.each([
     { answer: "says nothing", to: (socket: Socket) => void socket.resume() },
     { answer: "hangs up", to: (socket: Socket) => void socket.end() },
     {

@@ -66,6 +66,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
         messageId: input.answerId,
         status: "in_progress",
         model: "balanced",
+        options: null,
         target: null,
         restarts: 0,
         finishReason: null,

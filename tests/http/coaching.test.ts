@@ -82,7 +82,10 @@ describe.each(databases)("the coaching surface on $database", ({ fresh }) => {
     const models = (await call("GET", "/models")).json;
     expect(models).toMatchObject({ default: "balanced", providers: ["echo", "openai"] });
     expect(models.aliases.map(({ alias }: { alias: string }) => alias)).toEqual(["fast", "balanced", "smart"]);
-    expect(models.aliases[1]).toMatchObject({ usable: true, targets: [{ target: "openai/*", usable: true }] });
+    expect(models.aliases[1]).toMatchObject({
+      usable: true,
+      targets: [{ target: "openai/*", usable: true, breaker: expect.stringMatching(/^(closed|open|half_open)$/) }],
+    });
   });
 
   declares(parts);

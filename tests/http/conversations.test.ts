@@ -62,15 +62,15 @@ describe.each(databases)("the conversations surface on $database", ({ fresh }) =
   it("gives the answers that came where some failed", async () => {
     const id = await make();
     let count = 0;
-    parts.provider.behave(() => (++count === 1 ? { status: 500 } : { text: ["whole"] }));
+    parts.provider.behave(() => (++count === 1 ? { status: 400 } : { text: ["whole"] }));
     const asked = await ask(id, { content: "some", n: 3 });
     expect(asked.json).toMatchObject({ content: "whole", alternatives: [{ content: "whole" }] });
   });
 
   it("fails where all of them do, and keeps the message", async () => {
     const id = await make();
-    parts.provider.behave(() => ({ status: 500 }));
-    expectProblem(await ask(id, { content: "none", n: 2 }), 503, "provider_unavailable");
+    parts.provider.behave(() => ({ status: 400 }));
+    expectProblem(await ask(id, { content: "none", n: 2 }), 502, "provider_failed");
     expect((await call("GET", `/conversations/${id}`)).json.messages).toMatchObject([{ content: "none" }]);
   });
 

@@ -51,6 +51,8 @@ const failures: [string, Script, number, string, string?][] = [
   ["reports an error in its stream", { text: [], raw: `data: ${JSON.stringify(says())}\n\n` }, 502, "provider_failed"],
 ];
 
+const statusOf = ({ headersAfter, status = 200 }: Script) => (headersAfter === FOREVER ? null : status);
+
 /** A question is the name of what the provider does about it. */
 const behave = ({ body }: Asked): Script =>
   failures.find(([name]) => name === body.messages.at(-1)?.content)?.[1] ?? {};
@@ -67,24 +69,25 @@ describe.each(databases)("a provider that fails, on $database", ({ fresh }) => {
     const { app, provider } = status === 504 ? impatient : patient;
     for (const surface of ["chat", "send"]) {
       const user_id = `${surface}: ${question}`;
+      const model = `openai/${encodeURIComponent(user_id)}`; // each with a breaker of its own
       const as = { "x-user-id": encodeURIComponent(user_id) };
       const { id } = (await app.call("POST", "/chats", undefined, as)).json;
       const send = (message: string) =>
         surface === "chat"
-          ? app.call("POST", "/chat", { chat_id: id, message }, as)
-          : app.call("POST", "/api/chat/send", { conversation_id: id, message }, as);
+          ? app.call("POST", "/chat", { chat_id: id, message, model }, as)
+          : app.call("POST", "/api/chat/send", { conversation_id: id, message, model }, as);
       const failed = await send(question);
       expectProblem(failed, status, code);
       expect(failed.json).toMatchObject({
         turn_id: uuid,
-        attempts: [
-          {
-            target: "openai/local-model",
+        attempts: expect.arrayContaining([
+          expect.objectContaining({
+            target: model,
             outcome: expect.any(String),
-            status: script.status ?? null,
+            status: statusOf(script),
             ms: expect.any(Number),
-          },
-        ],
+          }),
+        ]),
       });
 
       const asked = { role: "user", content: question };
@@ -126,6 +129,17 @@ describe("a provider that fails", () => {
     await expect.poll(parts.provider.left, PATIENT).toBe(left + 1);
   });
 
+  it("is asked no more until the time it named, which the caller is told", async () => {
+    parts.provider.behave(() => ({ status: 429, headers: { "retry-after": "40" } }));
+    const send = () => call("POST", "/api/chat/send", { message: "hello", model: "openai/limited" });
+    const [refused, unasked] = [await send(), await send()];
+    expectProblem(refused, 503, "provider_unavailable");
+    expect(refused.headers.get("retry-after")).toBe("40");
+    expectProblem(unasked, 503, "provider_unavailable");
+    expect(unasked.json.attempts).toEqual([]);
+    expect(unasked.headers.get("retry-after")).toMatch(/^(39|40)$/);
+  });
+
   it("does not lose the message that made the conversation", async () => {
     parts.provider.behave(() => ({ status: 500, error: says() }));
     expectProblem(
@@ -157,7 +171,8 @@ describe("a provider that is not there", () => {
   it("is unavailable, and the message is kept", async () => {
     const failed = await parts.app.call("POST", "/api/chat/send", { message: "hello", model: "openai/some-model" });
     expectProblem(failed, 503, "provider_unavailable");
-    expect(failed.json.attempts).toMatchObject([{ target: "openai/some-model", outcome: "connect", status: null }]);
+    const attempt = { target: "openai/some-model", outcome: "connect", status: null };
+    expect(failed.json.attempts).toMatchObject([attempt, attempt, attempt]);
     expect(failed.text).not.toMatch(/127\.0\.0\.1|ECONNREFUSED/);
     expect((await parts.app.call("GET", "/chats")).json.chats).toMatchObject([{ message_count: 1 }]);
   });

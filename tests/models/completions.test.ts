@@ -23,10 +23,10 @@ afterAll(async () => {
 /** What the vendor's provider tells of one call to the fake that behaves so. */
 async function hear(vendor: "openai" | "groq", script: Script): Promise<ProviderEvent[]> {
   provider.behave(() => script);
-  const target = await registry.target(`${vendor}/a-model`);
-  if (!target) throw new Error("no target");
+  const { signal } = new AbortController();
+  const target = await registry.target(`${vendor}/a-model`, signal);
   const request = { model: target.model, messages: [{ role: "user" as const, content: "Hi" }] };
-  return Array.fromAsync(target.provider(request, new AbortController().signal));
+  return Array.fromAsync(target.provider(request, signal));
 }
 
 const textOf = (events: ProviderEvent[]) => events.map((e) => (e.type === "delta" ? e.text : "")).join("");
@@ -120,4 +120,29 @@ describe("an answer that ends with", () => {
     expect([textOf(events), events.at(-1)]).toEqual(["Half an", { type: "failed", kind }]);
     expect(events.filter((e) => e.type === "end" || e.type === "failed")).toHaveLength(1);
   });
+});
+
+describe("an answer is not lost for", () => {
+  it.each<{ what: string; chunk: object }>([
+    { what: "usage: {}", chunk: { choices: [], usage: {} } },
+    { what: "usage in words", chunk: { choices: [], usage: "none" } },
+    { what: "x_groq without what is expected", chunk: { choices: [], x_groq: { usage: { prompt_tokens: null } } } },
+  ])("$what", async ({ chunk }) => {
+    const events = await hear("openai", { text: ["Whole"], raw: event(chunk) + event(choice({}, "stop")) + DONE });
+    expect([textOf(events), events.at(-1)]).toEqual(["Whole", { type: "end", finishReason: "stop" }]);
+    expect(usagesOf(events)).toEqual([]);
+  });
+
+  it.each(["data:\n\n", "data: \n\n", "data\n\n"])("an empty event, %j", async (empty) => {
+    const events = await hear("openai", { text: ["Whole"], raw: empty + event(choice({}, "stop")) + empty + DONE });
+    expect([textOf(events), events.at(-1)]).toEqual(["Whole", { type: "end", finishReason: "stop" }]);
+  });
+});
+
+it("tells of the head with its status first, and of life where there is no text", async () => {
+  const events = await hear("openai", { thoughts: 3, every: 20, text: ["So"] });
+  expect(events[0]).toEqual({ type: "head", status: 200 });
+  const types = events.map(({ type }) => type);
+  expect(types.indexOf("delta")).toBeGreaterThanOrEqual(3);
+  expect(new Set(types.slice(1, types.indexOf("delta")))).toEqual(new Set(["alive"]));
 });

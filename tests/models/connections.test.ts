@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Dispatcher, runtimes, startDispatcher } from "../support/models-dispatch.ts";
+import { type Dispatcher, freshTarget, runtimes, startDispatcher } from "../support/models-dispatch.ts";
 import { type Provider, type Script, startProvider } from "../support/provider.ts";
 
 const MANY = 25;
@@ -9,7 +9,7 @@ describe.each(runtimes)("the connections to a provider on %s", (runtime) => {
   let dispatcher: Dispatcher;
   beforeAll(async () => {
     provider = await startProvider();
-    dispatcher = startDispatcher(runtime, provider, { firstToken: 2_000, idle: 300 });
+    dispatcher = startDispatcher(runtime, provider, { lastFirstToken: 2_000, idle: 300 });
   });
   afterEach(() => provider.behave(() => ({})));
   afterAll(async () => {
@@ -36,7 +36,7 @@ describe.each(runtimes)("the connections to a provider on %s", (runtime) => {
   it("are used again after refusals", async () => {
     provider.behave(() => ({ status: 429, error: { error: { message: "slow down", code: "rate_limit_exceeded" } } }));
     const before = provider.sockets();
-    for (let n = 0; n < MANY; n++) expect((await dispatcher.send("openai/a-model").last).type).toBe("failed");
+    for (let n = 0; n < MANY; n++) expect((await dispatcher.send(freshTarget()).last).type).toBe("failed");
     expect(provider.sockets() - before).toBeLessThanOrEqual(3);
   });
 
@@ -49,7 +49,7 @@ describe.each(runtimes)("the connections to a provider on %s", (runtime) => {
     { what: "a refusal", script: { status: 500 } },
   ])("are not left open after $what", async ({ script }) => {
     provider.behave(() => script);
-    const turns = Array.from({ length: 5 }, () => dispatcher.send("openai/a-model"));
+    const turns = Array.from({ length: 5 }, () => dispatcher.send(freshTarget()));
     for (const turn of turns) expect((await turn.last).type).toBe("failed");
     await expect.poll(provider.busy, { timeout: 5_000 }).toBe(0);
   });

@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FailureKind, TurnError } from "../../src/core/model.ts";
-import { type Dispatcher, KEY, onlyAttempt, runtimes, startDispatcher } from "../support/models-dispatch.ts";
+import { kindOfError } from "../../src/models/failures.ts";
+import { type Dispatcher, freshTarget, KEY, runtimes, startDispatcher } from "../support/models-dispatch.ts";
 import { event, type Provider, type Script, startProvider } from "../support/provider.ts";
 
 const MARKER = "marker-of-the-body";
 
-type Case = { what: string; target?: string; script: Script; outcome: FailureKind; code: TurnError["code"] };
+/** What the same target is called again for. */
+const AGAIN = new Set<FailureKind>(["rate_limited", "overloaded", "connect"]);
+
+type Case = { what: string; vendor?: "groq"; script: Script; outcome: FailureKind; code: TurnError["code"] };
 
 const openai = (status: number, code: string | null, type = "error"): Script => ({
   status,
@@ -28,6 +32,12 @@ const cases: Case[] = [
     code: "provider_failed",
   },
   {
+    what: "429 for a quota, by its type beside another code",
+    script: openai(429, "rate_limit_exceeded", "insufficient_quota"),
+    outcome: "quota_exhausted",
+    code: "provider_failed",
+  },
+  {
     what: "429 for a spend limit",
     script: openai(429, "organization_spend_limit_exceeded"),
     outcome: "quota_exhausted",
@@ -35,14 +45,14 @@ const cases: Case[] = [
   },
   {
     what: "Groq's 429",
-    target: "groq/a-model",
-    script: { ...openai(429, "rate_limit_exceeded", "tokens"), headers: { "retry-after": "7" } },
+    vendor: "groq",
+    script: openai(429, "rate_limit_exceeded", "tokens"),
     outcome: "rate_limited",
     code: "provider_unavailable",
   },
   {
     what: "Groq's 498",
-    target: "groq/a-model",
+    vendor: "groq",
     script: openai(498, null),
     outcome: "overloaded",
     code: "provider_unavailable",
@@ -58,7 +68,7 @@ const cases: Case[] = [
   { what: "401", script: openai(401, "invalid_api_key"), outcome: "auth", code: "provider_failed" },
   {
     what: "Groq's 401",
-    target: "groq/a-model",
+    vendor: "groq",
     script: openai(401, "invalid_api_key"),
     outcome: "auth",
     code: "provider_failed",
@@ -68,7 +78,7 @@ const cases: Case[] = [
   { what: "404 for the model", script: openai(404, "model_not_found"), outcome: "model_gone", code: "provider_failed" },
   {
     what: "Groq's 400 for a model that is off",
-    target: "groq/a-model",
+    vendor: "groq",
     script: openai(400, "model_decommissioned"),
     outcome: "model_gone",
     code: "provider_failed",
@@ -83,7 +93,7 @@ const cases: Case[] = [
   },
   {
     what: "Groq's 400 for the length",
-    target: "groq/a-model",
+    vendor: "groq",
     script: openai(400, "context_length_exceeded"),
     outcome: "context_length",
     code: "context_too_long",
@@ -102,6 +112,10 @@ const cases: Case[] = [
   },
 ];
 
+it.each(["UND_ERR_CONNECT_TIMEOUT", "ETIMEDOUT"])("a connection that nobody takes up (%s) is silence", (code) => {
+  expect(kindOfError(Object.assign(new Error("no"), { cause: { code } }), "connect")).toBe("timeout_headers");
+});
+
 describe.each(runtimes)("a refusal on %s", (runtime) => {
   let provider: Provider;
   let dispatcher: Dispatcher;
@@ -114,29 +128,32 @@ describe.each(runtimes)("a refusal on %s", (runtime) => {
     await provider.close();
   });
 
-  it.each(cases)("$what is $outcome, told as $code", async ({ target = "openai/a-model", script, outcome, code }) => {
+  it.each(cases)("$what is $outcome, told as $code", async ({ vendor, script, outcome, code }) => {
     provider.behave(() => script);
+    const target = freshTarget(vendor);
     const asked = provider.asked.length;
     const turn = dispatcher.send(target);
     const last = await turn.last;
     expect(last).toMatchObject({ type: "failed", target, error: { code } });
-    expect(onlyAttempt(last)).toMatchObject({ target, outcome, status: script.status });
-    expect(provider.asked.length - asked, "the client tries no second time").toBe(1);
+    const attempt = { target, outcome, status: script.status, first_token_ms: null, usage: null };
+    expect(last.attempts).toMatchObject(Array.from({ length: AGAIN.has(outcome) ? 3 : 1 }, () => attempt));
+    expect(provider.asked.length - asked, "nobody tries but the dispatch").toBe(last.attempts.length);
+    expect(last).toMatchObject({ usage: null, cost: null });
     await expect.poll(provider.busy).toBe(0);
     expect(JSON.stringify(turn.heard)).not.toMatch(new RegExp(`${MARKER}|${KEY}`));
   });
 
   it("inside a stream shows nothing of the provider's words either", async () => {
     provider.behave(() => ({ raw: event({ error: { message: `${MARKER} ${KEY}`, type: "server_error" } }) }));
-    const turn = dispatcher.send("openai/a-model");
+    const turn = dispatcher.send(freshTarget());
     expect(await turn.last).toMatchObject({ type: "failed", error: { code: "provider_failed" } });
     expect(JSON.stringify(turn.heard)).not.toMatch(new RegExp(`${MARKER}|${KEY}`));
   });
 
   it("with a body of megabytes is still named by its status, and leaves no connection busy", async () => {
     provider.behave(() => ({ status: 503, error: { error: { message: MARKER.repeat(200_000) } } }));
-    const last = await dispatcher.send("openai/a-model").last;
-    expect(onlyAttempt(last)).toMatchObject({ outcome: "overloaded", status: 503 });
+    const last = await dispatcher.send(freshTarget()).last;
+    expect(last.attempts[0]).toMatchObject({ outcome: "overloaded", status: 503 });
     await expect.poll(provider.busy).toBe(0);
   });
 
@@ -147,7 +164,7 @@ describe.each(runtimes)("a refusal on %s", (runtime) => {
     for (const target of ["openai/a-model", "groq/a-model"]) {
       const last = await alone.send(target).last;
       expect(last).toMatchObject({ type: "failed", error: { code: "provider_unavailable" } });
-      expect(onlyAttempt(last)).toMatchObject({ target, outcome: "connect", status: null });
+      expect(last.attempts[0]).toMatchObject({ target, outcome: "connect", status: null, usage: null });
     }
     expect(await alone.stop()).toBe(0);
   });
@@ -155,7 +172,7 @@ describe.each(runtimes)("a refusal on %s", (runtime) => {
   it("by a redirect sends the conversation nowhere else", async () => {
     const elsewhere = await startProvider();
     provider.behave(() => ({ status: 307, headers: { location: `${elsewhere.openaiUrl}/chat/completions` } }));
-    const last = await dispatcher.send("openai/a-model").last;
+    const last = await dispatcher.send(freshTarget()).last;
     await elsewhere.close();
     expect(elsewhere.asked).toEqual([]);
     expect(last).toMatchObject({ type: "failed", error: { code: "provider_failed" } });

@@ -6,7 +6,7 @@ import { createRegistry, type Registry } from "../../src/models/registry.ts";
 import { createTransport, type Transport } from "../../src/models/transport.ts";
 import { type Provider, startProvider } from "../support/provider.ts";
 
-const timeouts = { firstToken: 10_000, idle: 10_000, total: 10_000 };
+const timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000 };
 const never = new AbortController().signal;
 const prompt: Prompt = {
   messages: [{ role: "user", content: "Hello" }],
@@ -50,7 +50,9 @@ describe("a dispatch", () => {
       createDispatch(registry, timeouts)(registry.plan("openai/gpt-6-sol"), tooLong, never),
     );
     const error = { code: "context_too_long", detail: "The message alone is too long." };
-    expect(events).toEqual([{ type: "failed", error, target: null, usage: null, attempts: [], context: null }]);
+    expect(events).toEqual([
+      { type: "failed", error, target: null, usage: null, cost: null, attempts: [], context: null },
+    ]);
     expect(provider.asked.length).toBe(asked);
   });
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { DispatchEvent, Prompt } from "../../src/core/model.ts";
-import { createDispatch } from "../../src/models/dispatch.ts";
+import { createDispatch, type Timeouts } from "../../src/models/dispatch.ts";
 import { createRegistry, type Registry } from "../../src/models/registry.ts";
 import { createTransport, type Transport } from "../../src/models/transport.ts";
 import { type Provider, startProvider } from "../support/provider.ts";
@@ -11,6 +11,8 @@ const prompt = (): Prompt => ({
   messages: [{ role: "user", content: "Hello" }],
   report: { messages: 1, omitted: 0, estimated_tokens: 5 },
 });
+
+const never = new AbortController().signal;
 
 let provider: Provider;
 let transport: Transport;
@@ -27,8 +29,9 @@ afterEach(async () => {
 });
 
 /** How a turn of that model ends. */
-async function ask(model?: string, signal = new AbortController().signal): Promise<DispatchEvent | undefined> {
-  const dispatch = createDispatch(registry, { firstToken: 10_000, idle: 10_000, total: 10_000 });
+async function ask(model?: string, signal = never, set: Partial<Timeouts> = {}): Promise<DispatchEvent | undefined> {
+  const timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000, ...set };
+  const dispatch = createDispatch(registry, timeouts, () => 0);
   const events = await Array.fromAsync(dispatch(registry.plan(model), prompt, signal));
   return events.at(-1);
 }
@@ -59,12 +62,19 @@ it("that is not up fails the turn as unreachable, and answers the next one once 
   expect(await ask()).toMatchObject({ type: "end", target: "openai/local-model" });
 });
 
-it.each<{ what: string; listed: string[] | "failure" }>([
-  { what: "cannot list its models", listed: "failure" },
-  { what: "has no model", listed: [] },
-])("that $what fails the turn, and answers the next one once it has one", async ({ listed }) => {
+it.each<{ what: string; listed: string[] | "failure"; code: string; attempt: object }>([
+  {
+    what: "cannot list its models",
+    listed: "failure",
+    code: "provider_unavailable",
+    attempt: { outcome: "overloaded", status: 500 },
+  },
+  { what: "has no model", listed: [], code: "provider_failed", attempt: { outcome: "model_gone", status: null } },
+])("that $what fails the turn, and answers the next one once it has one", async ({ listed, code, attempt }) => {
   provider.list(listed);
-  expect(await ask()).toMatchObject({ type: "failed", error: { code: "provider_unavailable" } });
+  const last = await ask();
+  expect(last).toMatchObject({ type: "failed", error: { code } });
+  expect(last).toHaveProperty("attempts.0", expect.objectContaining({ target: "openai/*", usage: null, ...attempt }));
   provider.list(["late-model"]);
   expect(await ask()).toMatchObject({ type: "end", target: "openai/late-model" });
 });
@@ -78,6 +88,26 @@ it("that does not list its models in time lets a turn be cancelled meanwhile", a
   controller.abort();
   expect(await last).toMatchObject({ type: "failed", error: { code: "turn_cancelled" } });
   expect(performance.now() - cancelled).toBeLessThan(2_000);
+});
+
+it("that does not list its models in time is silent like any other", async () => {
+  provider.list("nothing");
+  expect(await ask("balanced", never, { lastFirstToken: 200 })).toMatchObject({
+    type: "failed",
+    error: { code: "provider_timeout" },
+    attempts: [{ target: "openai/*", outcome: "timeout_headers", status: null }],
+  });
+});
+
+it("is asked again for its models once the first one is gone", async () => {
+  expect(await ask()).toMatchObject({ type: "end", target: "openai/local-model" });
+  provider.list(["new-model"]);
+  provider.behave(({ body }) => (body.model === "new-model" ? {} : { status: 404 }));
+  expect(await ask()).toMatchObject({
+    type: "failed",
+    attempts: [{ target: "openai/local-model", outcome: "model_gone" }],
+  });
+  expect(await ask()).toMatchObject({ type: "end", target: "openai/new-model" });
 });
 
 it("is asked for its models with nothing from the environment", async () => {

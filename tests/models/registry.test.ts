@@ -8,6 +8,8 @@ import { startProvider } from "../support/provider.ts";
 
 const OPENAI = { OPENAI_API_KEY: "sk-1" };
 const GROQ = { GROQ_API_KEY: "gsk-1" };
+const RUNPOD = { RUNPOD_API_KEY: "rpa-1", RUNPOD_ENDPOINT_ID: "abc123" };
+const never = new AbortController().signal;
 const OWN = { OPENAI_BASE_URL: "http://127.0.0.1:9/v1" };
 
 /** The models that these variables make usable; nothing is asked of anybody here. */
@@ -48,6 +50,20 @@ describe("the aliases mean", () => {
       balanced: ["openai/gpt-6-luna", "groq/openai/gpt-oss-120b"],
       smart: ["openai/gpt-6-sol", "groq/openai/gpt-oss-120b"],
     },
+    {
+      keys: "RunPod's key",
+      env: RUNPOD,
+      fast: ["runpod/abc123"],
+      balanced: ["runpod/abc123"],
+      smart: ["runpod/abc123"],
+    },
+    {
+      keys: "all keys",
+      env: { ...RUNPOD, ...OPENAI, ...GROQ },
+      fast: ["groq/openai/gpt-oss-20b", "openai/gpt-6-luna", "runpod/abc123"],
+      balanced: ["openai/gpt-6-luna", "groq/openai/gpt-oss-120b", "runpod/abc123"],
+      smart: ["openai/gpt-6-sol", "groq/openai/gpt-oss-120b", "runpod/abc123"],
+    },
   ])("with $keys: fast $fast, balanced $balanced, smart $smart", ({ env, fast, balanced, smart }) => {
     expect(aliasesFor(env)).toEqual({ fast, balanced, smart });
   });
@@ -55,6 +71,11 @@ describe("the aliases mean", () => {
   it("the vendor's own models also where its address is spelt out", () => {
     const env = { ...OPENAI, OPENAI_BASE_URL: "https://api.openai.com/v1/" };
     expect(aliasesFor(env)).toEqual(aliasesFor(OPENAI));
+  });
+
+  it("RunPod's endpoint also under the name of its model", () => {
+    const env = { ...RUNPOD, MODELS: "smart=runpod/org/a-model" };
+    expect(registryFor(env).plan("smart")).toMatchObject({ targets: ["runpod/org/a-model"] });
   });
 
   it("what MODELS says, and for the others what they meant before", () => {
@@ -114,26 +135,26 @@ describe("a plan", () => {
     { target: "groq/openai/gpt-oss-20b", window: 131_072 },
     { target: "groq/qwen/qwen3.6-27b", window: 131_072 },
     { target: "openai/a-model-of-ones-own", window: 8_192 },
-  ])("for $target has room for $window tokens", async ({ target, window }) => {
+  ])("for $target has room for $window tokens", ({ target, window }) => {
     const registry = registryFor({ ...OPENAI, ...GROQ });
     expect(registry.plan(target).window).toBe(window);
-    expect((await registry.target(target))?.window).toBe(window);
+    expect(registry.windowOf(target)).toBe(window);
   });
 
-  it("of several targets has the room of the largest, and each target its own", async () => {
+  it("of several targets has the room of the largest, and each target its own", () => {
     const registry = registryFor({ ...OPENAI, ...GROQ, MODELS: "fast=openai/own,groq/b,openai/gpt-6-sol" });
     expect(registry.plan("fast").window).toBe(131_072);
-    expect((await registry.target("openai/own"))?.window).toBe(8_192);
+    expect(registry.windowOf("openai/own")).toBe(8_192);
   });
 });
 
 it("asks for the model by the rest of its name, slashes and all", async () => {
-  const target = await registryFor(GROQ).target("groq/openai/gpt-oss-20b");
+  const target = await registryFor(GROQ).target("groq/openai/gpt-oss-20b", never);
   expect(target).toMatchObject({ name: "groq/openai/gpt-oss-20b", model: "openai/gpt-oss-20b" });
 });
 
 it("knows no target of a provider that has no key", async () => {
-  expect(await registryFor(GROQ).target("openai/gpt-6-luna")).toBeUndefined();
+  await expect(registryFor(GROQ).target("openai/gpt-6-luna", never)).rejects.toThrow("openai/gpt-6-luna");
 });
 
 it("asks nobody anything before a turn does", async () => {

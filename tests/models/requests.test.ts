@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { createRegistry } from "../../src/models/registry.ts";
+import type { PlanOptions, Prompt } from "../../src/core/model.ts";
+import { createDispatch } from "../../src/models/dispatch.ts";
+import { createRegistry, type Registry } from "../../src/models/registry.ts";
 import { createTransport, type Transport } from "../../src/models/transport.ts";
 import { type Asked, type Provider, startProvider } from "../support/provider.ts";
 
@@ -22,19 +24,34 @@ afterAll(async () => {
   await provider.close();
 });
 
-/** What one call to a target puts on the wire. */
-async function sentTo(name: string, apiKey: string | undefined = KEY): Promise<Asked> {
+function registryWith(apiKey: string | undefined): Registry {
   const groq = { apiKey: KEY, baseURL: provider.groqUrl };
-  const registry = createRegistry(
-    { openai: { apiKey, baseURL: provider.openaiUrl }, groq, aliases: new Map() },
-    transport,
-  );
-  const target = await registry.target(name);
-  if (!target) throw new Error("no target");
-  await Array.fromAsync(target.provider({ model: target.model, messages }, new AbortController().signal));
+  return createRegistry({ openai: { apiKey, baseURL: provider.openaiUrl }, groq, aliases: new Map() }, transport);
+}
+
+/** What a turn with these options puts on the wire. */
+async function dispatchTo(name: string, options: PlanOptions): Promise<Asked> {
+  const registry = registryWith(KEY);
+  const timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000 };
+  const prompt: Prompt = { messages: [...messages], report: { messages: 3, omitted: 0, estimated_tokens: 5 } };
+  const { signal } = new AbortController();
+  await Array.fromAsync(createDispatch(registry, timeouts)(registry.plan(name, options), () => prompt, signal));
+  return lastAsked();
+}
+
+function lastAsked(): Asked {
   const sent = provider.asked.at(-1);
   if (!sent) throw new Error("nothing was asked");
   return sent;
+}
+
+/** What one call to a target puts on the wire. */
+async function sentTo(name: string, apiKey: string | undefined = KEY): Promise<Asked> {
+  const registry = registryWith(apiKey);
+  const { signal } = new AbortController();
+  const target = await registry.target(name, signal);
+  await Array.fromAsync(target.provider({ model: target.model, messages }, signal));
+  return lastAsked();
 }
 
 describe("what OpenAI is sent", () => {
@@ -67,4 +84,16 @@ it.each(["openai/a", "groq/a"])("what %s is sent depends on no variable that its
   vi.stubEnv("OPENAI_CUSTOM_HEADERS", "X-Custom: marker-header");
   vi.stubEnv("GROQ_CUSTOM_HEADERS", "X-Custom: marker-header");
   expect(JSON.stringify((await sentTo(target)).headers)).not.toContain("marker");
+});
+
+describe("options are sent as the model wants them:", () => {
+  it.each([
+    { name: "openai/gpt-6-luna", sent: { max_completion_tokens: 50 } },
+    { name: "openai/llama3", sent: { temperature: 0.2, max_tokens: 50 } },
+    { name: "groq/openai/gpt-oss-20b", sent: { temperature: 0.2, max_completion_tokens: 50 } },
+  ])("$name", async ({ name, sent }) => {
+    const plain = (await sentTo(name)).body;
+    const { body } = await dispatchTo(name, { temperature: 0.2, maxTokens: 50 });
+    expect(body).toEqual({ ...plain, ...sent });
+  });
 });

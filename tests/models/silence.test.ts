@@ -29,13 +29,13 @@ describe.each(runtimes)("an answer that stays out on %s", (runtime) => {
     return { last, text: turn.text() };
   }
 
-  it.each<{ what: string; script: Script }>([
-    { what: "before the headers", script: { headersAfter: Infinity } },
-    { what: "before the first word", script: { text: [], afterwards: "stall" } },
-  ])("$what is timeout_first_token, told as provider_timeout", async ({ script }) => {
-    const { last } = await run(script, { firstToken: 250 });
+  it.each<{ what: string; script: Script; outcome: string }>([
+    { what: "before the headers", script: { headersAfter: Infinity }, outcome: "timeout_headers" },
+    { what: "before the first word", script: { text: [], afterwards: "stall" }, outcome: "timeout_first_token" },
+  ])("$what is $outcome, told as provider_timeout", async ({ script, outcome }) => {
+    const { last } = await run(script, { lastFirstToken: 250 });
     expect(last).toMatchObject({ type: "failed", target: TARGET, error: { code: "provider_timeout" } });
-    expect(onlyAttempt(last).outcome).toBe("timeout_first_token");
+    expect(onlyAttempt(last).outcome).toBe(outcome);
     expect(onlyAttempt(last).ms).toBeGreaterThanOrEqual(150);
   });
 
@@ -54,7 +54,7 @@ describe.each(runtimes)("an answer that stays out on %s", (runtime) => {
   });
 
   it("never longer than a token's time is whole, though all of it takes longer", async () => {
-    const { last, text } = await run({ text: LONG.slice(0, 12), every: 100 }, { firstToken: 800, idle: 800 });
+    const { last, text } = await run({ text: LONG.slice(0, 12), every: 100 }, { lastFirstToken: 800, idle: 800 });
     expect(last.type).toBe("end");
     expect(text).toBe(LONG.slice(0, 12).join(""));
   });

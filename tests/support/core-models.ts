@@ -36,7 +36,14 @@ export type TestModels = Models & {
   call(nth: number): Promise<Call>;
 };
 
-export const attempt: Attempt = { target: TARGET, outcome: "completed", status: 200, ms: 1, usage: null };
+export const attempt: Attempt = {
+  target: TARGET,
+  outcome: "completed",
+  status: 200,
+  ms: 1,
+  first_token_ms: 1,
+  usage: null,
+};
 
 /** Knows the models `balanced` (the default) and `other`. Calls wait for the test, unless `behave` tells them more. */
 export function testModels(behave: (call: Call) => unknown = () => {}): TestModels {
@@ -62,7 +69,7 @@ export function testModels(behave: (call: Call) => unknown = () => {}): TestMode
         wake();
       };
       const usage = { input_tokens: 3, output_tokens: 2, estimated: false };
-      const ran = { target: TARGET, usage, attempts: [attempt], context: report };
+      const ran = { target: TARGET, usage, cost: null, attempts: [attempt], context: report };
       const call: Call = {
         plan,
         messages,

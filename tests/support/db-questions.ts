@@ -23,6 +23,7 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     title: "A title",
     preview: "How are you?",
     model: "balanced",
+    options: null,
     now: NOW,
     leaseMs: LEASE_MS,
     room: 16,
@@ -53,7 +54,9 @@ export function ending({ input, begun }: Asked, set: Partial<FinishTurn> = {}): 
     finishReason: "stop",
     usage: { input_tokens: 3, output_tokens: 2, estimated: false },
     cost: null,
-    attempts: [{ target: "openai/large", outcome: "completed", status: 200, ms: 12, usage: null }],
+    attempts: [
+      { target: "openai/large", outcome: "completed", status: 200, ms: 12, first_token_ms: null, usage: null },
+    ],
     error: null,
     context: { messages: 1, omitted: 0, estimated_tokens: 5 },
     alternatives: [],

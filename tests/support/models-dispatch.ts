@@ -26,8 +26,8 @@ export type Turn = {
 };
 
 export type Dispatcher = {
-  /** `target` is `provider/model`. */
-  send(target: string, content?: string): Turn;
+  /** The targets are `provider/model`, in order of trial. What fails is called again without a pause. */
+  send(targets: string | string[], content?: string): Turn;
   /** Lets it end by itself, which it does soon if nothing is left in it; gives the exit code. */
   stop(): Promise<number | string | null>;
 };
@@ -35,7 +35,7 @@ export type Dispatcher = {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 const child = join(root, "tests/support/models-child.ts");
-const PATIENT: Timeouts = { firstToken: 60_000, idle: 60_000, total: 60_000 };
+const PATIENT: Timeouts = { firstToken: 60_000, lastFirstToken: 60_000, idle: 60_000, total: 60_000 };
 const END_MS = 10_000;
 
 /** The real dispatch over the real transport of a runtime, in a process of its own, with targets at one fake provider. */
@@ -64,7 +64,7 @@ export function startDispatcher(
   const say = (line: Command) => program.stdin.write(`${JSON.stringify(line)}\n`);
 
   return {
-    send(target, content = "How are you?") {
+    send(targets, content = "How are you?") {
       const turn = turns.size;
       const { promise: last, resolve, reject: lose } = Promise.withResolvers<Last>();
       const heard: DispatchEvent[] = [];
@@ -75,7 +75,7 @@ export function startDispatcher(
           if (event.type === "end" || event.type === "failed") resolve(event);
         },
       });
-      say({ turn, send: { target, content } });
+      say({ turn, send: { targets: [targets].flat(), content } });
       return { heard, last, text: () => textOf(heard), cancel: () => say({ turn, cancel: true }) };
     },
     async stop() {
@@ -97,3 +97,7 @@ export function onlyAttempt({ attempts }: Last): Attempt {
   if (!attempt || more.length > 0) throw new Error(`there are ${attempts.length} attempts`);
   return attempt;
 }
+
+/** Targets nobody has called, so that no breaker remembers them. */
+let fresh = 0;
+export const freshTarget = (provider: "openai" | "groq" = "openai"): string => `${provider}/model-${++fresh}`;

@@ -18,6 +18,12 @@ export type Script = {
   status?: number;
   headers?: Record<string, string>;
   error?: unknown;
+  /** The head of the error comes, its body never does. */
+  withoutBody?: boolean;
+  /** Resets the connection before the headers. */
+  reset?: boolean;
+  /** Pieces of reasoning before the text, each after `every` milliseconds. */
+  thoughts?: number;
   /** Pieces of text, each in a write of its own unless `together`. */
   text?: string[];
   together?: boolean;
@@ -41,6 +47,13 @@ export type Script = {
   then?: "end" | "cut" | "stall";
 };
 
+/** The answer to who asks for the models: these, silence, a failure, or a refusal with that status. */
+export type Listed =
+  | readonly (string | { id: string; shutdown_date: string | number | null })[]
+  | "nothing"
+  | "failure"
+  | 401;
+
 export type Provider = {
   /** With `/v1`, as OPENAI_BASE_URL wants it. */
   openaiUrl: string;
@@ -53,12 +66,13 @@ export type Provider = {
   left(): number;
   /** Requests that are being answered right now. */
   busy(): number;
+  busyWith(model: string): number;
   /** Connections over which it was ever asked for an answer. */
   sockets(): number;
   /** Resets every connection. */
   cut(): void;
   /** What its list of models answers from now on. */
-  list(models: readonly string[] | "nothing" | "failure"): void;
+  list(models: Listed): void;
   /** What each next request gets; until then an echo of the last message. */
   behave(script: (asked: Asked) => Script): void;
   close(): Promise<void>;
@@ -68,11 +82,11 @@ export type Provider = {
 export async function startProvider(port = 0): Promise<Provider> {
   const asked: Asked[] = [];
   const lists: IncomingHttpHeaders[] = [];
-  let listed: Parameters<Provider["list"]>[0] = ["local-model", "other-model"];
+  let listed: Listed = ["local-model", "other-model"];
   const sockets = new Set<object>();
   let behaviour: (asked: Asked) => Script = () => ({});
   let left = 0;
-  let busy = 0;
+  const busy = new Set<Asked>();
 
   const server = createServer(async (request, response) => {
     if (request.method === "GET" && request.url?.endsWith("/models")) {
@@ -88,9 +102,9 @@ export async function startProvider(port = 0): Promise<Provider> {
     };
     asked.push(one);
     sockets.add(request.socket);
-    busy++;
+    busy.add(one);
     response.on("close", () => {
-      busy--;
+      busy.delete(one);
       if (!response.writableFinished) left++;
     });
     await answer(response, one, behaviour(one));
@@ -104,7 +118,8 @@ export async function startProvider(port = 0): Promise<Provider> {
     asked,
     lists,
     left: () => left,
-    busy: () => busy,
+    busy: () => busy.size,
+    busyWith: (model) => [...busy].filter(({ body }) => body.model === model).length,
     sockets: () => sockets.size,
     cut: () => server.closeAllConnections(),
     list(models) {
@@ -121,16 +136,25 @@ export async function startProvider(port = 0): Promise<Provider> {
   };
 }
 
-function sendList(response: ServerResponse, models: Parameters<Provider["list"]>[0]): void {
+function sendList(response: ServerResponse, models: Listed): void {
   if (models === "nothing") return;
-  if (models === "failure") sendJson(response, 500, { error: { message: "no" } });
-  else sendJson(response, 200, { object: "list", data: models.map((id) => ({ id, object: "model", created: 1 })) });
+  if (typeof models !== "object") {
+    sendJson(response, models === 401 ? 401 : 500, { error: { message: "no" } });
+    return;
+  }
+  const data = models.map((model) => ({
+    ...(typeof model === "string" ? { id: model } : model),
+    ...{ object: "model", created: 1 },
+  }));
+  sendJson(response, 200, { object: "list", data });
 }
 
 async function answer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
   const { headersAfter = 0, status, headers = {}, error } = script;
+  if (script.reset) return void response.socket?.resetAndDestroy();
   if (headersAfter === Infinity) return;
   if (headersAfter > 0) await sleep(headersAfter);
+  if (status !== undefined && script.withoutBody) return void response.writeHead(status, headers).flushHeaders();
   if (status !== undefined) return sendJson(response, status, error ?? { error: { message: "no" } }, headers);
   if (!asked.body.stream) return sendJson(response, 200, { object: "chat.completion" });
   response.writeHead(200, { "content-type": "text/event-stream", ...headers });
@@ -141,15 +165,16 @@ async function answer(response: ServerResponse, asked: Asked, script: Script): P
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
   const { text = wordsOf(asked), together = false, every = 0, before, afterwards = script.then ?? "end" } = script;
   let held = chunk(asked, { role: "assistant", content: "" });
-  for (const [i, piece] of text.entries()) {
+  const thoughts = Array.from({ length: script.thoughts ?? 0 }, () => ({ reasoning: "hm " }));
+  for (const [i, piece] of [...thoughts, ...text.map((content) => ({ content }))].entries()) {
     if (every > 0) await sleep(every);
     await before?.(i);
     if (response.destroyed) return;
-    held += chunk(asked, { content: piece });
+    held += chunk(asked, piece);
     if (!together) held = flush(response, held);
   }
   held = flush(response, held);
-  if (afterwards === "cut") return void response.socket?.destroy();
+  if (afterwards === "cut") return void response.write(":\n\n", () => response.socket?.destroy());
   if (afterwards === "stall") return;
   const last = script.raw ?? ending(asked, script);
   if (afterwards === "end") return void response.end(last);

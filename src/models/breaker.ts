@@ -1,0 +1,117 @@
+import type { Outcome } from "../core/model.ts";
+
+export type BreakerState = "closed" | "open" | "half_open";
+
+/** Leave to make one call. `end` is told how it went, once; `speaks` that its text has begun. */
+export type Pass = { speaks(): void; end(outcome: Outcome, retryAfterMs: number | null): void };
+
+export type Breaker = ReturnType<typeof createBreaker>;
+
+const FAILURES_MOST = 3;
+const COOLDOWN_MS = 1_000;
+const COOLDOWN_MOST_MS = 30_000;
+/** A vendor that names a longer Retry-After is asked again all the same. */
+const RETRY_AFTER_MOST_MS = 300_000;
+/** While a probe is out, the others look again after this, in milliseconds. */
+const PROBE_LOOK_MS = 100;
+/** Targets are named by requests, so their number has to be bounded here. */
+const CIRCUITS_MOST = 1_000;
+
+/** What says that a target is not well. Other failures are the request's, or the caller's. */
+const AGAINST = new Set<Outcome>([
+  "overloaded",
+  "connect",
+  "rate_limited",
+  "quota_exhausted",
+  "auth",
+  "model_gone",
+  "timeout_headers",
+  "timeout_first_token",
+  "timeout_idle",
+  "stream_cut",
+  "stream_incomplete",
+]);
+/** What says nothing at all. */
+const NEUTRAL = new Set<Outcome>(["cancelled", "timeout_total"]);
+
+type Circuit = { failures: number; cooldownMs: number; openUntil: number | null; probing: boolean };
+
+/**
+ * Keeps turns away from targets that fail. A circuit opens after three failures in a row, for a cooldown that doubles up
+ * to 30 s, or after a 429 for its Retry-After; then it lets one probe through, whose first text closes it.
+ */
+export function createBreaker(clock: () => number) {
+  const circuits = new Map<string, Circuit>();
+
+  /** Milliseconds until asking for a pass makes sense; 0 where there is one. */
+  function waitMs(target: string): number {
+    const circuit = circuits.get(target);
+    if (!circuit || circuit.openUntil === null) return 0;
+    if (circuit.probing) return PROBE_LOOK_MS;
+    return Math.max(0, circuit.openUntil - clock());
+  }
+
+  function enter(target: string): Pass | undefined {
+    if (waitMs(target) > 0) return undefined;
+    const circuit = circuits.get(target);
+    const isProbe = circuit !== undefined && circuit.openUntil !== null;
+    if (isProbe) circuit.probing = true;
+    return passFor(target, isProbe);
+  }
+
+  function passFor(target: string, isProbe: boolean): Pass {
+    let isOut = isProbe;
+    return {
+      speaks() {
+        const circuit = isOut && circuits.get(target);
+        isOut = false;
+        if (circuit) close(circuit);
+      },
+      end(outcome, retryAfterMs) {
+        const circuit = isOut && circuits.get(target);
+        if (circuit) circuit.probing = false;
+        if (AGAINST.has(outcome))
+          count(target, { isProbe, limitedMs: outcome === "rate_limited" ? retryAfterMs : null });
+        else if (!NEUTRAL.has(outcome)) circuits.delete(target);
+      },
+    };
+  }
+
+  function count(target: string, { isProbe, limitedMs }: { isProbe: boolean; limitedMs: number | null }): void {
+    const circuit = circuits.get(target) ?? add(target);
+    circuit.failures++;
+    if (limitedMs !== null) {
+      const until = clock() + Math.min(limitedMs, RETRY_AFTER_MOST_MS);
+      circuit.openUntil = Math.max(until, circuit.openUntil ?? 0);
+      return;
+    }
+    // A call that was under way when the circuit opened tells nothing new.
+    const isNews = circuit.openUntil === null || isProbe;
+    if (circuit.failures < FAILURES_MOST || !isNews) return;
+    circuit.cooldownMs = Math.min(COOLDOWN_MOST_MS, circuit.cooldownMs * 2 || COOLDOWN_MS);
+    circuit.openUntil = clock() + circuit.cooldownMs;
+  }
+
+  function add(target: string): Circuit {
+    const [oldest] = circuits.keys();
+    if (oldest !== undefined && circuits.size >= CIRCUITS_MOST) circuits.delete(oldest);
+    const circuit = { failures: 0, cooldownMs: 0, openUntil: null, probing: false };
+    circuits.set(target, circuit);
+    return circuit;
+  }
+
+  function state(target: string): BreakerState {
+    const circuit = circuits.get(target);
+    if (!circuit || circuit.openUntil === null) return "closed";
+    return circuit.probing || circuit.openUntil <= clock() ? "half_open" : "open";
+  }
+
+  return { enter, waitMs, state };
+}
+
+/** Closed on trial: one more failure opens it again, and for longer; only a whole answer forgets what was. */
+function close(circuit: Circuit): void {
+  circuit.openUntil = null;
+  circuit.probing = false;
+  circuit.failures = FAILURES_MOST - 1;
+}

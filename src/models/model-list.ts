@@ -1,0 +1,38 @@
+import { z } from "zod";
+import { bearer, refusalOf } from "./chat-completions.ts";
+import type { Transport } from "./transport.ts";
+
+export type ListedModel = {
+  id: string;
+  /** The day on which it is announced to be switched off, as `2027-01-31`. */
+  shutdown: string | null;
+};
+
+// A date, or seconds since 1970; what is neither is not believed.
+const day = z
+  .union([z.string(), z.number().transform((seconds) => new Date(seconds * 1000).toISOString())])
+  .transform((text) => /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? null)
+  .nullish()
+  .catch(null);
+
+const list = z.object({ data: z.array(z.object({ id: z.string(), shutdown_date: day })) });
+
+/**
+ * The models of a server that speaks OpenAI's API, in its order; `baseURL` is with `/v1`. Throws where it cannot be asked
+ * or refuses, with its HTTP status if it had one, and when `signal` aborts.
+ */
+export async function listModels(
+  transport: Transport,
+  { baseURL, apiKey }: { baseURL: string; apiKey: string | undefined },
+  signal: AbortSignal,
+): Promise<ListedModel[]> {
+  const headers = { accept: "application/json", ...bearer(apiKey) };
+  const answer = await transport.send({ url: `${baseURL}/models`, method: "GET", headers, body: null, signal });
+  try {
+    if (answer.status >= 300) throw await refusalOf(answer);
+    const { data } = list.parse(JSON.parse(await answer.text()));
+    return data.map(({ id, shutdown_date }) => ({ id, shutdown: shutdown_date ?? null }));
+  } finally {
+    answer.release();
+  }
+}
