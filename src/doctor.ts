@@ -1,0 +1,122 @@
+import { type Config, parseConfig, readEnvironment } from "./config.ts";
+import { inspectDatabase } from "./db/inspect.ts";
+import { kindOfError, statusOf, tell } from "./models/failures.ts";
+import { type ListedModel, listModels } from "./models/model-list.ts";
+import { createRegistry } from "./models/registry.ts";
+import { runpod } from "./models/runpod.ts";
+import { createTransport, type Transport } from "./models/transport.ts";
+
+/** Looks at everything that the service depends on, and says in a line each how it is. */
+
+type Finding = { ok: boolean; what: string; detail: string };
+
+const PATIENCE_MS = 5_000;
+
+async function examine(config: Config): Promise<Finding[]> {
+  const transport = createTransport();
+  try {
+    const lists = await askProviders(config, transport);
+    return [
+      await database(config),
+      ...lists.map(({ finding }) => finding),
+      ...targets(config, transport, lists),
+      ...(await workers(config, transport)),
+    ];
+  } finally {
+    await transport.close();
+  }
+}
+
+async function database({ DATABASE_URL: address }: Config): Promise<Finding> {
+  const what = `database (${address.dialect})`;
+  try {
+    const found = await inspectDatabase(address);
+    if (!found.exists) return { ok: true, what, detail: "is not there yet; the first start makes it" };
+    const rest = found.pending === 0 ? "up to date" : `the next start applies ${found.pending}`;
+    return { ok: true, what, detail: `reachable, ${found.applied} migrations applied, ${rest}` };
+  } catch (error) {
+    return { ok: false, what, detail: reasonOf(error) };
+  }
+}
+
+/** One line for the operator, without the password of an address. */
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message || ("code" in error ? String(error.code) : error.name) : "";
+  return (text.split("\n")[0] ?? "").replace(/\/\/[^@\s]*@/g, "//…@") || "cannot be used";
+}
+
+type Asked = { name: string; models: ListedModel[] | null; finding: Finding };
+
+function askProviders({ models }: Config, transport: Transport): Promise<Asked[]> {
+  const { openai, groq } = models;
+  const asked = [
+    ...(openai ? [{ name: "openai", ...openai }] : []),
+    ...(groq ? [{ name: "groq", apiKey: groq.apiKey, baseURL: `${groq.baseURL}/openai/v1` }] : []),
+  ];
+  return Promise.all(
+    asked.map(async ({ name, apiKey, baseURL }): Promise<Asked> => {
+      const what = `provider ${name}`;
+      try {
+        const listed = await listModels(transport, { apiKey, baseURL }, AbortSignal.timeout(PATIENCE_MS));
+        return {
+          name,
+          models: listed,
+          finding: { ok: true, what, detail: `reachable, lists ${listed.length} models` },
+        };
+      } catch (error) {
+        return { name, models: null, finding: { ok: false, what, detail: refusal(name, error) } };
+      }
+    }),
+  );
+}
+
+function refusal(name: string, error: unknown): string {
+  const status = statusOf(error);
+  const { detail } = tell(name, kindOfError(error, "connect"));
+  return status === null ? detail : `${detail} (HTTP ${status})`;
+}
+
+/** Each target of each alias that is usable: whether its provider knows the model, and for how long. */
+function targets({ models }: Config, transport: Transport, lists: readonly Asked[]): Finding[] {
+  const { aliases } = createRegistry(models, transport).list();
+  return aliases.flatMap(({ alias, targets: all }) =>
+    all.map(({ target, usable }) => {
+      const what = `model ${alias}: ${target}`;
+      return usable ? { what, ...modelAt(target, lists) } : { ok: false, what, detail: "no key for its provider" };
+    }),
+  );
+}
+
+function modelAt(target: string, lists: readonly Asked[]): Omit<Finding, "what"> {
+  const [name, model] = [target.slice(0, target.indexOf("/")), target.slice(target.indexOf("/") + 1)];
+  const list = lists.find((asked) => asked.name === name);
+  if (!list) return { ok: true, detail: name === "echo" ? "built in" : "its provider lists no models" };
+  if (!list.models) return { ok: false, detail: "its provider cannot be asked" };
+  const found = model === "*" ? list.models[0] : list.models.find(({ id }) => id === model);
+  if (!found) return { ok: false, detail: "its provider does not know it" };
+  const until = found.shutdown === null ? "" : `, switched off on ${found.shutdown}`;
+  const isOver = found.shutdown !== null && found.shutdown <= new Date().toISOString().slice(0, 10);
+  return { ok: !isOver, detail: `${model === "*" ? `stands for ${found.id}` : "known"}${until}` };
+}
+
+async function workers({ models }: Config, transport: Transport): Promise<Finding[]> {
+  if (!models.runpod) return [];
+  const what = "provider runpod";
+  try {
+    const { workers, jobs } = await runpod({ ...models.runpod, transport }).health(AbortSignal.timeout(PATIENCE_MS));
+    const able = workers.idle + workers.ready + workers.running + workers.initializing;
+    const counts = Object.entries(workers).map(([state, count]) => `${count} ${state}`);
+    const waiting = able === 0 ? "; a job would wait for ever" : "";
+    return [{ ok: able > 0, what, detail: `workers: ${counts.join(", ")}; ${jobs.inQueue} jobs in line${waiting}` }];
+  } catch (error) {
+    return [{ ok: false, what, detail: refusal("runpod", error) }];
+  }
+}
+
+const configured = parseConfig(readEnvironment());
+const findings =
+  "problems" in configured
+    ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
+    : await examine(configured.config);
+for (const { ok, what, detail } of findings) process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${detail}\n`);
+process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;
