@@ -1,0 +1,90 @@
+import { BACKOFFS, FAILED, type Fault, half, limited, once, oneOnly, says, thrice, UNAVAILABLE } from "./fault.ts";
+
+export const refusals: readonly Fault[] = [
+  {
+    what: "429 with Retry-After",
+    openai: once(limited("1")),
+    ends: "openai",
+    attempts: ["openai rate_limited", "openai completed"],
+    waits: 1_105,
+  },
+  {
+    what: "429 with a long Retry-After",
+    openai: limited("30"),
+    ends: "groq",
+    attempts: ["openai rate_limited", "groq completed"],
+  },
+  {
+    what: "429 with a long Retry-After, no other target",
+    chain: oneOnly,
+    openai: limited("30"),
+    ends: UNAVAILABLE,
+    attempts: ["openai rate_limited"],
+    retryAfter: 30,
+  },
+  {
+    what: "429 without Retry-After",
+    openai: once(says(429, "slow_down")),
+    ends: "openai",
+    attempts: ["openai rate_limited", "openai completed"],
+    waits: BACKOFFS,
+  },
+  {
+    what: "spent quota",
+    openai: says(429, "insufficient_quota", { "retry-after": "1" }),
+    ends: "groq",
+    attempts: ["openai quota_exhausted", "groq completed"],
+  },
+  {
+    what: "500 once",
+    openai: once(says(500)),
+    ends: "openai",
+    attempts: ["openai overloaded", "openai completed"],
+    waits: BACKOFFS,
+  },
+  {
+    what: "503 for ever",
+    openai: says(503),
+    ends: "groq",
+    attempts: [...thrice("openai overloaded"), "groq completed"],
+    waits: BACKOFFS,
+  },
+  {
+    what: "refused auth",
+    openai: says(401, "invalid_api_key"),
+    ends: "groq",
+    attempts: ["openai auth", "groq completed"],
+  },
+  {
+    what: "model gone",
+    openai: says(404, "model_not_found"),
+    ends: "groq",
+    attempts: ["openai model_gone", "groq completed"],
+  },
+  { what: "bad request", openai: says(400, "invalid_value"), ends: FAILED, attempts: ["openai bad_request"] },
+  {
+    what: "context length, a wider model is left",
+    openai: says(400, "context_length_exceeded"),
+    ends: "groq",
+    attempts: ["openai context_length", "groq completed"],
+  },
+  {
+    what: "context length, only narrower ones are left",
+    chain: ["groq", "openai"],
+    groq: says(400, "context_length_exceeded"),
+    ends: { code: "context_too_long" },
+    attempts: ["groq context_length"],
+  },
+  {
+    what: "content filter, on the question",
+    openai: says(400, "content_policy_violation"),
+    ends: { code: "content_refused" },
+    attempts: ["openai content_filter"],
+  },
+  {
+    what: "content filter, on the answer",
+    openai: { ...half({}), finish: "content_filter" },
+    ends: { code: "content_refused", kept: /^Half an $/ },
+    attempts: ["openai content_filter"],
+  },
+];

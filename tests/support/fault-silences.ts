@@ -1,0 +1,73 @@
+import { BACKOFFS, type Fault, NEVER, oneOnly, says, TIMEOUT, TIMERS, thrice, UNAVAILABLE } from "./fault.ts";
+
+export const silences: readonly Fault[] = [
+  {
+    what: "reset before headers",
+    openai: { reset: true },
+    ends: "groq",
+    attempts: [...thrice("openai connect"), "groq completed"],
+    waits: BACKOFFS,
+  },
+  {
+    what: "no response",
+    openai: { headersAfter: NEVER },
+    ends: "groq",
+    attempts: ["openai timeout_headers", "groq completed"],
+    waits: TIMERS.first,
+  },
+  {
+    what: "slow first token, another target is left",
+    openai: { text: [], afterwards: "stall" },
+    ends: "groq",
+    attempts: ["openai timeout_first_token", "groq completed"],
+    waits: TIMERS.first,
+  },
+  {
+    what: "slow first token, no other target",
+    chain: oneOnly,
+    openai: { headersAfter: 1.5 * TIMERS.first },
+    ends: "openai",
+    attempts: ["openai completed"],
+    waits: 1.5 * TIMERS.first,
+  },
+  {
+    what: "slow body",
+    openai: { every: TIMERS.idle / 2 },
+    ends: "openai",
+    attempts: ["openai completed"],
+    waits: 1.5 * TIMERS.idle,
+  },
+  {
+    what: "a body that never ends",
+    chain: oneOnly,
+    openai: { text: Array(40).fill("on "), every: TIMERS.idle / 3 },
+    ends: { ...TIMEOUT, kept: /^(on )+$/ },
+    attempts: ["openai timeout_total"],
+    waits: TIMERS.turn,
+  },
+  {
+    what: "both targets down",
+    openai: says(503),
+    groq: { reset: true },
+    ends: UNAVAILABLE,
+    attempts: [...thrice("openai overloaded"), ...thrice("groq connect")],
+    waits: 2 * BACKOFFS,
+  },
+  {
+    what: "both targets silent",
+    openai: { headersAfter: NEVER },
+    groq: { text: [], afterwards: "stall" },
+    ends: TIMEOUT,
+    attempts: ["openai timeout_headers", "groq timeout_first_token"],
+    waits: TIMERS.first + TIMERS.last,
+  },
+  {
+    what: "flapping primary",
+    openai: (nth) => (nth <= 3 ? says(503) : {}),
+    until: "openai",
+    ends: "openai",
+    attempts: ["openai completed"],
+    asked: { openai: 4, groq: 2 },
+    waits: BACKOFFS + 1_000,
+  },
+];
