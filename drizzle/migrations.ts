@@ -39,6 +39,14 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "ALTER TABLE `turns` ADD `options` text;",
       "CREATE INDEX `turns_by_user` ON `turns` (`user_id`,`created_at`);"
     ]
+  },
+  {
+    "tag": "0003_open_turns_by_user",
+    "when": 1795548641934,
+    "sha256": "7d88d0dede7b1500e88ccbcffd0da0ceab41afa6e8f6296c0dddd0fb5f5caf02",
+    "sql": [
+      "CREATE INDEX `turns_open_by_user` ON `turns` (`user_id`) WHERE status in ('queued', 'in_progress');"
+    ]
   }
 ],
   postgres: [
@@ -79,6 +87,14 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sql": [
       "ALTER TABLE \"turns\" ADD COLUMN \"options\" json;",
       "CREATE INDEX \"turns_by_user\" ON \"turns\" USING btree (\"user_id\",\"created_at\");"
+    ]
+  },
+  {
+    "tag": "0003_open_turns_by_user",
+    "when": 1795548642398,
+    "sha256": "aecee09af248c96b81bacc6ca99a147a64bbc88cd1bb93295e8af4773a793f56",
+    "sql": [
+      "CREATE INDEX \"turns_open_by_user\" ON \"turns\" USING btree (\"user_id\") WHERE status in ('queued', 'in_progress');"
     ]
   }
 ],

@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
+import type { Buckets } from "./bus/buckets.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
 import { newId } from "./core/id.ts";
@@ -12,7 +13,9 @@ import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { loopbackOnly } from "./http/hosts.ts";
 import { logRequests } from "./http/log.ts";
+import { limitStreams } from "./http/open-streams.ts";
 import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
+import { limitRate } from "./http/rate-limit.ts";
 import { chats } from "./routes/chats.ts";
 import { coaching } from "./routes/coaching.ts";
 import { conversations } from "./routes/conversations.ts";
@@ -23,7 +26,10 @@ import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
 
-type AppConfig = Pick<Config, "open" | "ALLOW_OPEN" | "JWT_SECRET" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
+type AppConfig = Config & {
+  /** null where requests are not limited. */
+  buckets: Buckets | null;
+};
 
 /** The whole service as one Hono app: what every surface shares, then the surfaces. */
 export function createApp(services: Services, config: AppConfig): OpenAPIHono<HttpEnv> {
@@ -36,7 +42,10 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
-  app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
+  app.use(authenticate(config.JWT_SECRET));
+  const { RATE_LIMIT: rate, buckets, TRUST_PROXY: proxies } = config;
+  if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
+  app.use(limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
   const surfaces = [chats, conversations, send, coaching, turns, usage];
   for (const surface of surfaces) app.route("/", surface(services));
@@ -63,7 +72,7 @@ function corsFor(origins: string[]) {
   return cors({
     origin: any ? "*" : origins,
     credentials: !any,
-    exposeHeaders: ["Link", "Retry-After", "X-Request-Id"],
+    exposeHeaders: ["Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
     maxAge: 600, // seconds
   });
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
+import type { Rate } from "./bus/buckets.ts";
 import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
@@ -22,6 +23,15 @@ const url = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .transform((value) => value.replace(/\/+$/, ""));
 const notYet = z.never({ error: "is not supported by this version" }).optional();
+
+/** What one user may take where the service is closed and nothing else is said. */
+const RATE: Rate = { count: 600, windowMs: 60_000 };
+const TURNS = 20;
+const STREAMS = 100;
+
+const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
+  error: "must be a whole number above 0, or off",
+});
 
 const environment = z.object({
   PORT: whole(0, 65535).default(8000),
@@ -60,6 +70,12 @@ const environment = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
+  REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional(),
+  RATE_LIMIT: z.string().transform(rate).optional(),
+  TRUST_PROXY: whole(0, 10).default(0),
+  MAX_TURNS_PER_USER: limit.optional(),
+  MAX_STREAMS_PER_USER: limit.optional(),
+  DAILY_TOKENS_PER_USER: limit.default(null),
   DRAIN_TIMEOUT_S: whole(0, 3600).default(20),
   SYSTEM_PROMPT: z.string().optional(),
   LOG_LEVEL: z
@@ -70,12 +86,19 @@ const environment = z.object({
 
 type Environment = z.output<typeof environment>;
 
-export type Config = Omit<Environment, "HOST"> & {
-  /** Nobody has to show who they are. */
-  open: boolean;
-  HOST: string;
-  models: ModelsConfig;
+type Limits = {
+  RATE_LIMIT: Rate | null;
+  MAX_TURNS_PER_USER: number | null;
+  MAX_STREAMS_PER_USER: number | null;
 };
+
+export type Config = Omit<Environment, "HOST" | keyof Limits> &
+  Limits & {
+    /** Nobody has to show who they are. */
+    open: boolean;
+    HOST: string;
+    models: ModelsConfig;
+  };
 
 export type Configured = { config: Config } | { problems: string[] };
 
@@ -99,7 +122,20 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
   }
   problems.push(...halves(given));
   if (!parsed.data || problems.length > 0) return { problems };
-  return { config: { ...parsed.data, HOST: host, open, models: modelsFrom(parsed.data) } };
+  return {
+    config: { ...parsed.data, ...limitsFrom(parsed.data, open), HOST: host, open, models: modelsFrom(parsed.data) },
+  };
+}
+
+/** When open anybody may call themselves anything, and all who do not are one user: nothing is limited but by wish. */
+function limitsFrom({ RATE_LIMIT, MAX_TURNS_PER_USER, MAX_STREAMS_PER_USER }: Environment, open: boolean): Limits {
+  const given = <T>(value: T | undefined, otherwise: T | null) =>
+    value === undefined ? (open ? null : otherwise) : value;
+  return {
+    RATE_LIMIT: given(RATE_LIMIT, RATE),
+    MAX_TURNS_PER_USER: given(MAX_TURNS_PER_USER, TURNS),
+    MAX_STREAMS_PER_USER: given(MAX_STREAMS_PER_USER, STREAMS),
+  };
 }
 
 /** Whether a host name or address means this machine alone. */
@@ -131,6 +167,18 @@ function halves(given: Record<string, unknown>): string[] {
   if (given[key] !== undefined && given[endpoint] === undefined) return [`${endpoint}: is needed beside ${key}`];
   if (given[endpoint] !== undefined && given[key] === undefined) return [`${key}: is needed beside ${endpoint}`];
   return [];
+}
+
+/** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
+function rate(value: string, context: z.RefinementCtx): Rate | null {
+  if (value === "off") return null;
+  const [, count, unit] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
+  const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
+  if (windowMs === undefined) {
+    context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
+    return z.NEVER;
+  }
+  return { count: Number(count), windowMs };
 }
 
 /** A common slip: that host manages endpoints, and knows nothing of jobs. */

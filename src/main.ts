@@ -34,7 +34,11 @@ function listenOnBun(fetch: Fetch, { PORT, HOST }: Config): Listening {
     port: PORT,
     hostname: HOST,
     idleTimeout: IDLE_CONNECTION_S,
-    fetch: (request, bun) => fetch(request, { timeout: (of, seconds) => bun.timeout(of, seconds) }),
+    fetch: (request, bun) =>
+      fetch(request, {
+        timeout: (of, seconds) => bun.timeout(of, seconds),
+        address: (of) => bun.requestIP(of)?.address,
+      }),
   });
   return { port: server.port ?? PORT, close: () => server.stop() };
 }

@@ -1,3 +1,4 @@
+import type { Redis } from "./bus/redis.ts";
 import type { TurnDeps } from "./core/live.ts";
 import type { Db } from "./db/db.ts";
 import type { Logger } from "./http/log.ts";
@@ -13,6 +14,7 @@ export type ModelList = {
 /** What the routes are given. */
 export type Services = {
   readonly db: Db;
+  readonly redis: Redis | null;
   readonly turns: TurnDeps;
   /** Milliseconds since 1970. */
   readonly clock: () => number;

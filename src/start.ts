@@ -1,5 +1,7 @@
 import pkg from "../package.json" with { type: "json" };
 import { createApp } from "./app.ts";
+import { type Buckets, localBuckets, sharedBuckets } from "./bus/buckets.ts";
+import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
@@ -29,6 +31,7 @@ export const { version } = pkg;
 /** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
   const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const transport = createTransport();
   const registry = createRegistry(config.models, transport);
   const timeouts = {
@@ -39,9 +42,18 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   };
   const clock = Date.now;
   const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts) };
-  const turns: TurnDeps = { db, models, live: createLive(), clock, systemPrompt: config.SYSTEM_PROMPT ?? null, log };
+  const turns: TurnDeps = {
+    db,
+    models,
+    live: createLive(),
+    clock,
+    allowance: { turns: config.MAX_TURNS_PER_USER, tokensADay: config.DAILY_TOKENS_PER_USER },
+    systemPrompt: config.SYSTEM_PROMPT ?? null,
+    log,
+  };
   let phase: ReturnType<Services["phase"]> = "starting";
-  const app = createApp({ db, turns, clock, log, models: registry.list, version, phase: () => phase }, config);
+  const services = { db, redis, turns, clock, log, models: registry.list, version, phase: () => phase };
+  const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
   const stopUpkeep = await startUpkeep(turns);
   return {
     app,
@@ -55,7 +67,13 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
       stopUpkeep();
       await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
       await transport.close();
+      await redis?.close();
       await db.close();
     },
   };
+}
+
+function bucketsFor({ RATE_LIMIT: rate }: Config, redis: Redis | null): Buckets | null {
+  if (rate === null) return null;
+  return redis ? sharedBuckets(rate, redis) : localBuckets(rate);
 }

@@ -19,7 +19,9 @@ export type Code =
   | "validation_failed"
   | "context_too_long"
   | "content_refused"
+  | "rate_limited"
   | "queue_full"
+  | "quota_exceeded"
   | "provider_failed"
   | "provider_unavailable"
   | "provider_timeout"
@@ -32,6 +34,8 @@ export type ErrorDetails = {
   turnId?: string;
   attempts?: Attempt[];
   retryAfterS?: number;
+  /** The limit that was met: so many at once, or in a window of seconds. */
+  limit?: { name: string; quota: number; windowS?: number };
 };
 
 /** A failure that the caller may know of; `message` is a sentence for a person and is shown as it stands. */

@@ -11,6 +11,8 @@ export type TurnDeps = {
   readonly live: Live;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  /** What one user may take; null for no limit. */
+  readonly allowance: { readonly turns: number | null; readonly tokensADay: number | null };
   /** What the model is told in conversations that have no system prompt of their own. */
   readonly systemPrompt: string | null;
   readonly log: { error(fields: object, message: string): void };

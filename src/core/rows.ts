@@ -1,10 +1,10 @@
-import { and, desc, eq, sql } from "drizzle-orm";
-import { type Db, guard, isConflict, statement } from "../db/db.ts";
+import { and, desc, eq, isNull, sql } from "drizzle-orm";
+import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import type { Ended, TurnRef } from "./live.ts";
+import type { Ended, TurnRef, TurnState } from "./live.ts";
 
 /** Turns as their rows tell of them. */
 
@@ -119,4 +119,23 @@ const selectAlternatives = statement(["turnId", "conversationId"], (db, $) => {
 export async function readAlternatives(db: Db, { turnId, conversationId }: TurnRef) {
   const rows = await db.all(selectAlternatives, { turnId, conversationId });
   return rows.map((row) => ({ ...row, target: row.target ?? "" }));
+}
+
+const writeUse = statement(["id", "conversationId", "target", "usage", "cost", "attempts"], (db, $) => {
+  const { turns: t, conversations: c } = db.tables;
+  return db
+    .update(t)
+    .set({ target: $.target, usage: $.usage, cost: $.cost, attempts: $.attempts })
+    .where(
+      and(
+        eq(t.id, $.id),
+        isNull(t.usage),
+        sql`${t.status} = 'failed' and not exists (select 1 from ${c} where ${c.id} = ${$.conversationId})`,
+      ),
+    );
+});
+
+/** What a turn used whose conversation was deleted while it ran: its provider is paid, and deletion resets no budget. */
+export async function recordUse(db: Db, turn: TurnState): Promise<void> {
+  await db.batch([step(writeUse, turn)]);
 }

@@ -6,7 +6,7 @@ import { type Ended, LEASE_MS, type LiveTurn, type TurnDeps, type TurnState, tur
 import { readContext } from "./messages.ts";
 import type { DispatchEvent, TurnError, Usage } from "./model.ts";
 import type { Standing } from "./progress.ts";
-import { isOpen, readEnd, takeSlot } from "./rows.ts";
+import { isOpen, readEnd, recordUse, takeSlot } from "./rows.ts";
 import { previewOf } from "./text.ts";
 import { aborted, sleep } from "./time.ts";
 
@@ -100,6 +100,7 @@ async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ende
     return ended;
   } catch (error) {
     if (!isConflict(error)) throw error;
+    await recordUse(deps.db, state);
     return readEnd(deps.db, turn.turnId); // ended by somebody else meanwhile: what is stored is the truth
   }
 }

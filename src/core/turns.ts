@@ -2,6 +2,7 @@ import { isConflict } from "../db/db.ts";
 import type { KeySwap } from "../db/keys.ts";
 import type { TurnOptions } from "../db/tables.ts";
 import { QUEUE_LIMIT } from "../db/turn-writes.ts";
+import { allowanceAt, refuseSpent } from "./allowance.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { newId } from "./id.ts";
@@ -38,7 +39,7 @@ export type Question = {
  * belongs to the process, whether or not anybody waits for it. A key that was used before gives its turn again, wherever
  * that runs; if it failed, the stored question gets a new one. Throws, and stores nothing: 422 for an unknown model or a
  * key of another request, 404 where the conversation is not the actor's, 409 where the assistant may not speak or the
- * conversation is busy, 429 where the queue stays full.
+ * conversation is busy, 429 where the queue stays full or its user may take no more.
  */
 export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn> {
   refuseWhileLeaving(deps.live);
@@ -47,9 +48,7 @@ export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question
   for (;;) {
     const turn = (await tryToBegin(deps, actor, question)) ?? (await beginEarlier(deps, actor, question));
     if (turn) return turn;
-    if (conversationId !== null) {
-      await refuse(deps, actor, { conversationId, ifBusy, mayWait: deps.clock() < mayWaitUntil });
-    }
+    await refuse(deps, actor, { conversationId, ifBusy, mayWait: deps.clock() < mayWaitUntil });
     await sleep(ROOM_POLL_MS);
   }
 }
@@ -75,6 +74,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
   const asked = {
     ...actor,
     ...ids,
+    ...allowanceAt(deps, now),
     senderId: actor.userId,
     options,
     content,
@@ -149,6 +149,7 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   const asked = {
     ...actor,
     ...ids,
+    ...allowanceAt(deps, now),
     options,
     now,
     leaseMs: LEASE_MS,
@@ -164,7 +165,7 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   return startTurn(deps, { ...ids, ...begun, systemPrompt, before, plan, createdAt: now, wanted: again.wanted ?? 1 });
 }
 
-type Refused = { conversationId: string; ifBusy: IfBusy; mayWait: boolean };
+type Refused = { conversationId: string | null; ifBusy: IfBusy; mayWait: boolean };
 
 /** Says why a turn could not begin; returns where trying again may help. */
 export async function refuse(
@@ -172,6 +173,7 @@ export async function refuse(
   actor: Actor,
   { conversationId, ifBusy, mayWait }: Refused,
 ): Promise<void> {
+  if (conversationId === null) return refuseSpent(deps, actor.userId);
   const conversation = await getConversation(deps.db, actor, conversationId);
   if (conversation.status === "ended") {
     throw new AppError("session_ended", "The conversation has ended; it takes no more messages.");
@@ -180,6 +182,7 @@ export async function refuse(
     const who = conversation.control === "agent" ? "an agent is in control" : "it waits for an agent";
     throw new AppError("session_with_agent", `The assistant does not answer here: ${who}.`);
   }
+  await refuseSpent(deps, conversation.userId);
   if (ifBusy === "reject") {
     const turnId = await openTurn(deps.db, conversationId);
     if (turnId !== undefined) throw new AppError("conversation_busy", "Another turn is open here.", { turnId });
@@ -187,5 +190,5 @@ export async function refuse(
   }
   if (mayWait) return;
   const detail = `${QUEUE_LIMIT} messages already wait in this conversation.`;
-  throw new AppError("queue_full", detail, { retryAfterS: 1 });
+  throw new AppError("queue_full", detail, { retryAfterS: 1, limit: { name: "queue", quota: QUEUE_LIMIT } });
 }

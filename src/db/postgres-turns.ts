@@ -22,6 +22,15 @@ const pair = `
   )
   select rev, open_turns as "openTurns", system_prompt as "systemPrompt" from taken`;
 
+// The owner may take more; its parameters follow the others'.
+const allowed = (owner: string, [mostTurns, mostTokens, since]: readonly string[]) => `
+  (${mostTurns}::int is null or ${mostTurns}::int > (
+    select count(*) from turns o
+    where o.user_id = ${owner} and o.status in ('queued', 'in_progress') and o.cancel_requested_at is null))
+  and (${mostTokens}::bigint is null or ${mostTokens}::bigint > (
+    select coalesce(sum((u.usage ->> 'input_tokens')::float8 + (u.usage ->> 'output_tokens')::float8), 0) from turns u
+    where u.user_id = ${owner} and u.created_at >= ${since}::bigint))`;
+
 const beginExisting = `
   with taken as (
     update conversations set
@@ -30,6 +39,7 @@ const beginExisting = `
     where id = $1::uuid
       and (user_id = $13 or $14 = 'all' or ($14 = 'live' and is_live)) and ($15::text is null or user_id = $15)
       and status <> 'ended' and control = 'assistant' and open_turns <= $16::int
+      and ${allowed("conversations.user_id", ["$17", "$18", "$19"])}
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -37,7 +47,8 @@ const beginNew = `
   with taken as (
     insert into conversations
       (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at)
-    values ($1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint)
+    select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint
+    where ${allowed("$13", ["$14", "$15", "$16"])}
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
@@ -76,7 +87,7 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): T
     async begin(input, create) {
       if (input.key || input.interrupt) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
-      const values = [...beginValues(input), ...scope];
+      const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];
       const [row] = await run(create ? beginNew : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
       if (!row) throw Conflict();
       return begun({ ...(row as unknown as Parameters<typeof begun>[0]), stopped: [] });

@@ -118,6 +118,7 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       uniqueIndex("turns_running").on(t.conversationId).where(sql`status = 'in_progress'`),
       index("turns_by_user").on(t.userId, t.createdAt),
       index("turns_open").on(t.conversationId).where(sql`status in ('queued', 'in_progress')`),
+      index("turns_open_by_user").on(t.userId).where(sql`status in ('queued', 'in_progress')`),
     ],
   );
 

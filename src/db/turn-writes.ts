@@ -1,3 +1,4 @@
+import { type Allowance, allowanceSteps } from "./allowance.ts";
 import { type Db, guard, type Step, step } from "./db.ts";
 import { type KeySwap, keySteps, type NewKey, swapSteps } from "./keys.ts";
 import type { Scope } from "./scope.ts";
@@ -9,22 +10,23 @@ import { MARKED, stopSteps } from "./turn-stop.ts";
 /** Turns that may wait behind the running one. */
 export const QUEUE_LIMIT = 16;
 
-type Beginning = Scope & {
-  conversationId: string;
-  turnId: string;
-  questionId: string;
-  answerId: string;
-  model: string;
-  options: TurnOptions | null;
-  now: number;
-  leaseMs: number;
-  /** Turns that may be open in the conversation already. */
-  room: number;
-};
+type Beginning = Scope &
+  Allowance & {
+    conversationId: string;
+    turnId: string;
+    questionId: string;
+    answerId: string;
+    model: string;
+    options: TurnOptions | null;
+    now: number;
+    leaseMs: number;
+    /** Turns that may be open in the conversation already. */
+    room: number;
+    /** Whose a new conversation becomes. */
+    userId: string;
+  };
 
 export type BeginTurn = Beginning & {
-  /** Whose a new conversation becomes. */
-  userId: string;
   senderId: string;
   content: string;
   title: string;
@@ -84,7 +86,7 @@ export type TurnWrites = {
   /**
    * Stores question, empty answer and turn in one commit, the turn `queued` if another is open. `create` makes the
    * conversation in the same commit. Throws `Conflict`, and stores nothing, unless the conversation is in scope, the
-   * assistant is in control of it, it has not ended, its queue has room and the key is free.
+   * assistant is in control of it, it has not ended, its queue has room, its owner may take more and the key is free.
    */
   begin(input: BeginTurn, create: boolean): Promise<BegunTurn>;
   /** The same for another answer to a stored question, under the same conditions and those of the input. */
@@ -100,9 +102,12 @@ type Taken = Omit<Parameters<typeof begun>[0], "stopped">;
 
 /** The writes as batches of prepared statements: right on both databases, and the fast form on SQLite. */
 export function batchedTurnWrites(db: () => Db): TurnWrites {
-  async function beginAfter(stops: readonly Step<unknown>[], steps: readonly Step<unknown>[]): Promise<BegunTurn> {
-    const rows: unknown[][] = await db().batch([...stops, ...steps]);
-    const [taken] = rows[stops.length] as Taken[];
+  async function beginAfter(
+    stops: readonly Step<unknown>[],
+    [allowed, steps]: readonly [Step<unknown>[], Step<unknown>[]],
+  ): Promise<BegunTurn> {
+    const rows: unknown[][] = await db().batch([...stops, ...allowed, ...steps]);
+    const [taken] = rows[stops.length + allowed.length] as Taken[];
     if (!taken) throw new Error("a guard passed without a row");
     const stopped = stops.length > 0 ? (rows[MARKED] as { id: string }[]) : [];
     return begun({ ...taken, stopped: stopped.map((turn) => turn.id) });
@@ -110,25 +115,24 @@ export function batchedTurnWrites(db: () => Db): TurnWrites {
 
   return {
     begin(input, create) {
-      return beginAfter(input.interrupt && !create ? stopSteps(input, null) : [], [
+      const steps = [
         create ? guard(createWithRevs, input) : guard(takeRevs, input),
         step(insertPair, input),
         step(insertTurn, input),
         ...keySteps(input.key, input),
-      ]);
+      ];
+      return beginAfter(input.interrupt && !create ? stopSteps(input, null) : [], [allowanceSteps(input), steps]);
     },
     beginAgain(input) {
-      return beginAfter(
-        [],
-        [
-          guard(takeRev, input),
-          ...(input.newest === null ? [] : [guard(isNewest, input)]),
-          ...swapSteps(input.swap, input.turnId),
-          step(insertAnswer, input),
-          step(insertTurn, input),
-          ...keySteps(input.key, input),
-        ],
-      );
+      const steps = [
+        guard(takeRev, input),
+        ...(input.newest === null ? [] : [guard(isNewest, input)]),
+        ...swapSteps(input.swap, input.turnId),
+        step(insertAnswer, input),
+        step(insertTurn, input),
+        ...keySteps(input.key, input),
+      ];
+      return beginAfter([], [allowanceSteps(input), steps]);
     },
     async finish(input) {
       const { alternatives, again, status } = input;

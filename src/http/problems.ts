@@ -2,7 +2,6 @@ import type { Context, ErrorHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AppError, type Code, notFound } from "../core/errors.ts";
-import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import type { HttpEnv } from "./env.ts";
 
 export const statusOfCode = {
@@ -23,7 +22,9 @@ export const statusOfCode = {
   validation_failed: 422,
   context_too_long: 422,
   content_refused: 422,
+  rate_limited: 429,
   queue_full: 429,
+  quota_exceeded: 429,
   internal_error: 500,
   provider_failed: 502,
   provider_unavailable: 503,
@@ -72,6 +73,7 @@ export const unsupportedMediaType = (): AppError =>
 /** RFC 9457. */
 export function problem(c: Context<HttpEnv>, error: AppError): Response {
   const { code, message, details } = error;
+  sayLimit(c, error);
   const status = statusOfCode[code];
   const body = {
     type: "about:blank",
@@ -91,11 +93,15 @@ function headersOf({ code, details }: AppError): Record<string, string> {
   const headers: Record<string, string> = {};
   if (code === "unauthorized") headers["WWW-Authenticate"] = "Bearer";
   if (details.retryAfterS !== undefined) headers["Retry-After"] = String(details.retryAfterS);
-  if (code === "queue_full") {
-    headers["RateLimit-Policy"] = `"queue";q=${QUEUE_LIMIT}`;
-    headers["RateLimit"] = `"queue";r=0;t=${details.retryAfterS ?? 1}`;
-  }
   return headers;
+}
+
+/** Beside what the rate limit has said already: both fields are lists. */
+function sayLimit(c: Context<HttpEnv>, { details: { limit, retryAfterS = 1 } }: AppError): void {
+  if (!limit) return;
+  const window = limit.windowS === undefined ? "" : `;w=${limit.windowS}`;
+  c.header("RateLimit-Policy", `"${limit.name}";q=${limit.quota}${window}`, { append: true });
+  c.header("RateLimit", `"${limit.name}";r=0;t=${retryAfterS}`, { append: true });
 }
 
 export const unknownRoute = (c: Context<HttpEnv>): Response => problem(c, notFound("route"));

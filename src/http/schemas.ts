@@ -105,6 +105,7 @@ export const turnProblems = [
   "context_too_long",
   "content_refused",
   "queue_full",
+  "quota_exceeded",
   "provider_failed",
   "provider_unavailable",
   "provider_timeout",
@@ -173,7 +174,7 @@ export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsO
   return byStatus as ProblemsOf<C>;
 }
 
-const guarded = ["unauthorized", "forbidden", "validation_failed", "internal_error"] as const;
+const guarded = ["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const;
 const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
 
 /** The responses for what may go wrong on a route, beside what may on every one. */
@@ -183,4 +184,4 @@ export const problems = <C extends Code>(...codes: C[]) => problemResponses([...
 export const bodyProblems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...withBody, ...codes]);
 
 /** The same for a route that needs no token: an open service still refuses a foreign \`Host\`. */
-export const publicProblems = problemResponses(["forbidden", "internal_error"]);
+export const publicProblems = problemResponses(["forbidden", "rate_limited", "internal_error"]);

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { HttpEnv } from "./env.ts";
+import { holdStream } from "./open-streams.ts";
 
 /** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
 const BEAT_MS = 8_000;
@@ -30,12 +31,12 @@ export function eventStream(
   c.env?.timeout?.(c.req.raw, 0); // Bun would cut a silent connection
   const failed = (error: unknown) =>
     log.error({ err: error, request_id: c.get("requestId") }, "an event stream failed");
-  return c.body(streamOf(texts, failed), 200, headers);
+  return c.body(streamOf(texts, { failed, left: holdStream(c) }), 200, headers);
 }
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  failed: (error: unknown) => void,
+  { failed, left }: { failed(error: unknown): void; left(): void },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -45,6 +46,7 @@ function streamOf(
   function leave() {
     clearInterval(beat);
     leaving.abort();
+    left();
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {

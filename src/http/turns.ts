@@ -7,8 +7,9 @@ import type { Place, TurnEvent } from "../core/progress.ts";
 import type { TurnOptions } from "../db/tables.ts";
 import type { HttpEnv } from "./env.ts";
 import { requestKey } from "./idempotency.ts";
+import { claimStream } from "./open-streams.ts";
 import { attempt, id, time, timeOf, type turnOptions } from "./schemas.ts";
-import { eventStream, frame } from "./sse.ts";
+import { eventStream, frame, wantsStream } from "./sse.ts";
 
 /** What every surface says of a turn. */
 
@@ -57,13 +58,11 @@ export function toTurn(turn: TurnState): z.infer<typeof Turn> {
 
 type Options = z.infer<z.ZodObject<typeof turnOptions>>;
 
-/** How a turn is to be begun, from what every sending route takes. */
-export const optionsOf = (c: Context<HttpEnv>, actor: Actor, body: Options) => ({
-  model: body.model,
-  ifBusy: body.if_busy,
-  key: requestKey(c, actor, body),
-  options: turnOptionsOf(body),
-});
+/** How a turn is to be begun, from what every sending route takes. Throws 429 for a stream where too many are open. */
+export function optionsOf(c: Context<HttpEnv>, actor: Actor, body: Options) {
+  if (wantsStream(c, body)) claimStream(c, actor.self);
+  return { model: body.model, ifBusy: body.if_busy, key: requestKey(c, actor, body), options: turnOptionsOf(body) };
+}
 
 function turnOptionsOf({ temperature, max_tokens, system_prompt }: Options): TurnOptions | null {
   const options: TurnOptions = {

@@ -17,12 +17,16 @@ const Root = z
   .openapi("ServiceRoot");
 
 const state = z.enum(["healthy", "unhealthy"]);
+const check = z.object({ status: state, latency_ms: z.number() });
 const Health = z
   .object({
     status: state,
     version: z.string(),
     uptime_s: z.number(),
-    checks: z.object({ database: z.object({ status: state, latency_ms: z.number() }) }),
+    checks: z.object({
+      database: check,
+      redis: check.optional().openapi({ description: "Where there is one; without it the service goes on." }),
+    }),
   })
   .openapi("ServiceHealth");
 
@@ -63,7 +67,7 @@ const root = createRoute({
 });
 
 const healthResponses = { 200: json(Health, "Healthy"), 503: json(Health, "The database is gone"), ...publicProblems };
-const health = createRoute({
+const getHealth = createRoute({
   method: "get",
   path: "/health",
   operationId: "getHealth",
@@ -72,7 +76,7 @@ const health = createRoute({
   security: [],
   responses: healthResponses,
 });
-const apiHealth = createRoute({ ...health, path: "/api/v1/health", operationId: "getApiHealth" });
+const apiHealth = createRoute({ ...getHealth, path: "/api/v1/health", operationId: "getApiHealth" });
 
 const live = createRoute({
   method: "get",
@@ -116,23 +120,36 @@ type Document = ReturnType<ReturnType<typeof createRouter>["getOpenAPI31Document
 
 /** WIRE section 6: what the service says of itself. `document` is the OpenAPI document of all routes. */
 export function service(services: Services, document: () => Document) {
-  const { db, version, phase, log } = services;
+  const { db, redis, version, phase, log } = services;
   const router = createRouter();
   const started = performance.now();
 
-  async function check(): Promise<z.infer<typeof Health>> {
-    const before = performance.now();
-    const status = await db.ping(PING_MS).then(
-      () => "healthy" as const,
+  const isThere = () =>
+    db.ping(PING_MS).then(
+      () => true,
       (error) => {
         log.warn({ err: error }, "the database does not answer");
-        return "unhealthy" as const;
+        return false;
       },
     );
-    const latency_ms = Math.round((performance.now() - before) * 100) / 100;
+
+  async function examine(): Promise<z.infer<typeof Health>> {
+    const [database, cache] = await Promise.all([
+      timed(isThere),
+      redis && timed(async () => (await redis.ask((client) => client.ping())) !== undefined),
+    ]);
     const uptime_s = Math.round((performance.now() - started) / 1000);
-    return { status, version, uptime_s, checks: { database: { status, latency_ms } } };
+    return { status: database.status, version, uptime_s, checks: { database, ...(cache && { redis: cache }) } };
   }
+
+  // However many ask at once, the database is asked once: health has no rate limit.
+  let asked: ReturnType<typeof examine> | undefined;
+  const health = () => {
+    asked ??= examine().finally(() => {
+      asked = undefined;
+    });
+    return asked;
+  };
 
   router.openapi(root, (c) =>
     c.json(
@@ -146,9 +163,9 @@ export function service(services: Services, document: () => Document) {
       200,
     ),
   );
-  for (const route of [health, apiHealth]) {
+  for (const route of [getHealth, apiHealth]) {
     router.openapi(route, async (c) => {
-      const found = await check();
+      const found = await health();
       return found.status === "healthy" ? c.json(found, 200) : c.json(found, 503);
     });
   }
@@ -160,6 +177,12 @@ export function service(services: Services, document: () => Document) {
   router.openapi(models, (c) => c.json(services.models(), 200));
   router.openapi(routes, (c) => c.json(routesOf(document()), 200));
   return router;
+}
+
+async function timed(isHealthy: () => Promise<boolean>): Promise<z.infer<typeof check>> {
+  const before = performance.now();
+  const status = (await isHealthy()) ? "healthy" : "unhealthy";
+  return { status, latency_ms: Math.round((performance.now() - before) * 100) / 100 };
 }
 
 const METHODS = ["get", "post", "put", "patch", "delete"] as const;

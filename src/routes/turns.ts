@@ -8,6 +8,7 @@ import { getTurn, refOf } from "../core/rows.ts";
 import type { Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
+import { claimStream } from "../http/open-streams.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -139,7 +140,9 @@ export function turns({ db, turns, log }: Services) {
   router.openapi(get, async (c) => c.json(toTurn(await getTurn(db, actorOf(c), c.req.valid("param").turn_id)), 200));
 
   router.openapi(stream, async (c) => {
-    const turn = await getTurn(db, actorOf(c), c.req.valid("param").turn_id);
+    const actor = actorOf(c);
+    claimStream(c, actor.self);
+    const turn = await getTurn(db, actor, c.req.valid("param").turn_id);
     const from = placeOf(c.req.valid("header")["last-event-id"]);
     if (from === "end") return c.body(null, 204);
     return streamTurn(c, { turns, log }, refOf(turn), from);

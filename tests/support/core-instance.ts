@@ -30,7 +30,8 @@ export function startInstance(db: Db, models: TestModels = testModels()): Instan
   const log = { error: (fields: object) => void logged.push(fields) };
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
-  return { db, models, live, clock, systemPrompt: null, log, time, logged };
+  const allowance = { turns: null, tokensADay: null };
+  return { db, models, live, clock, allowance, systemPrompt: null, log, time, logged };
 }
 
 /** A database for one test alone, as those need that sweep it. */

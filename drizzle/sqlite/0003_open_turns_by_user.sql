@@ -1,0 +1,1 @@
+CREATE INDEX `turns_open_by_user` ON `turns` (`user_id`) WHERE status in ('queued', 'in_progress');

@@ -1,0 +1,36 @@
+import type { MiddlewareHandler } from "hono";
+import type { Buckets, Rate, Taken } from "../bus/buckets.ts";
+import { AppError } from "../core/errors.ts";
+import { clientAddress, networkOf } from "./address.ts";
+import type { HttpEnv } from "./env.ts";
+
+/** An orchestrator that is told 429 would take the instance for dead. */
+const UNLIMITED = /^\/(health($|\/)|api\/v1\/health$)/;
+
+type Limit = { rate: Rate; buckets: Buckets; proxies: number };
+
+/**
+ * Holds each user to a rate, and each address where there is no user. Every response says what is left, in the fields of
+ * draft-ietf-httpapi-ratelimit-headers-10. Throws 429 past it.
+ */
+export function limitRate({ rate, buckets, proxies }: Limit): MiddlewareHandler<HttpEnv> {
+  const policy = `"requests";q=${rate.count};w=${Math.ceil(rate.windowMs / 1000)}`;
+  return async (c, next) => {
+    if (UNLIMITED.test(c.req.path)) return next();
+    const userId = c.get("principal")?.userId;
+    const key = userId == null ? `ip:${networkOf(clientAddress(c, proxies))}` : `user:${userId}`;
+    const taken = await buckets.take(key);
+    c.header("RateLimit-Policy", policy);
+    c.header("RateLimit", `"requests";r=${taken.remaining};t=${seconds(taken.fullMs)}`);
+    if (!taken.allowed) throw tooFast(rate, taken);
+    await next();
+  };
+}
+
+function tooFast({ count, windowMs }: Rate, { waitMs }: Taken): AppError {
+  const retryAfterS = Math.max(1, seconds(waitMs));
+  const detail = `No more than ${count} requests in ${windowMs / 1000} s; try again in ${retryAfterS} s.`;
+  return new AppError("rate_limited", detail, { retryAfterS });
+}
+
+const seconds = (ms: number) => Math.ceil(ms / 1000);
