@@ -6,7 +6,7 @@ import { requestId } from "hono/request-id";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
 import { newId } from "./core/id.ts";
-import { authenticate } from "./http/auth.ts";
+import { type AuthConfig, authenticate, identifier } from "./http/auth.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -23,7 +23,7 @@ import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
 
-type AppConfig = Pick<Config, "open" | "ALLOW_OPEN" | "JWT_SECRET" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
+type AppConfig = AuthConfig & Pick<Config, "ALLOW_OPEN" | "ALLOWED_ORIGINS" | "MAX_BODY_BYTES">;
 
 /** The whole service as one Hono app: what every surface shares, then the surfaces. */
 export function createApp(services: Services, config: AppConfig): OpenAPIHono<HttpEnv> {
@@ -36,7 +36,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
-  app.use(authenticate(config.JWT_SECRET), ...jsonBody(config.MAX_BODY_BYTES));
+  app.use(authenticate(identifier(config, services.log)), ...jsonBody(config.MAX_BODY_BYTES));
 
   const surfaces = [chats, conversations, send, coaching, turns, usage];
   for (const surface of surfaces) app.route("/", surface(services));
@@ -83,7 +83,7 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
   app.openAPIRegistry.registerComponent("securitySchemes", "Bearer", {
     type: "http",
     scheme: "bearer",
-    bearerFormat: "JWT",
+    description: "A JWT, or the key of a service.",
   });
   return app.getOpenAPI31Document({
     openapi: "3.1.0",

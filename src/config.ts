@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
 import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
+import { serviceKeys } from "./http/service-keys.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
 import type { Price } from "./models/prices.ts";
@@ -21,7 +22,9 @@ const flag = z.stringbool({ error: "must be true or false" });
 const url = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .transform((value) => value.replace(/\/+$/, ""));
-const notYet = z.never({ error: "is not supported by this version" }).optional();
+
+/** Any of these closes the service. */
+const CLOSED_BY = ["JWT_SECRET", "JWT_JWKS_URL", "API_KEYS"];
 
 const environment = z.object({
   PORT: whole(0, 65535).default(8000),
@@ -33,11 +36,13 @@ const environment = z.object({
     .string()
     .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
     .optional(),
-  // To ignore these would leave a service more open than it was meant to be.
-  JWT_JWKS_URL: notYet,
-  JWT_ISSUER: notYet,
-  JWT_AUDIENCE: notYet,
-  API_KEYS: notYet,
+  JWT_JWKS_URL: z
+    .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
+    .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password")
+    .optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  API_KEYS: z.string().transform(serviceKeys).default([]),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
   OPENAI_API_KEY: z.string().optional(),
   OPENAI_BASE_URL: url.optional(),
@@ -89,15 +94,15 @@ export function readEnvironment(): Record<string, string | undefined> {
 export function parseConfig(env: Record<string, string | undefined>): Configured {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
   const parsed = environment.safeParse(given);
-  const open = given["JWT_SECRET"] === undefined;
+  const open = CLOSED_BY.every((name) => given[name] === undefined);
   const host = given["HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0");
   const problems = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
   if (open && !isLoopback(host) && !flag.safeParse(given["ALLOW_OPEN"]).data) {
     problems.push(
-      "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is meant",
+      "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
     );
   }
-  problems.push(...halves(given));
+  problems.push(...halves(given), ...idleChecks(given));
   if (!parsed.data || problems.length > 0) return { problems };
   return { config: { ...parsed.data, HOST: host, open, models: modelsFrom(parsed.data) } };
 }
@@ -131,6 +136,13 @@ function halves(given: Record<string, unknown>): string[] {
   if (given[key] !== undefined && given[endpoint] === undefined) return [`${endpoint}: is needed beside ${key}`];
   if (given[endpoint] !== undefined && given[key] === undefined) return [`${key}: is needed beside ${endpoint}`];
   return [];
+}
+
+/** Who sets one of these means to close the service, or to narrow who may come in; alone it would do neither. */
+function idleChecks(given: Record<string, unknown>): string[] {
+  if (given["JWT_SECRET"] !== undefined || given["JWT_JWKS_URL"] !== undefined) return [];
+  const idle = ["JWT_ISSUER", "JWT_AUDIENCE"].filter((name) => given[name] !== undefined);
+  return idle.map((name) => `${name}: is looked for in tokens, so it needs JWT_SECRET or JWT_JWKS_URL beside it`);
 }
 
 /** A common slip: that host manages endpoints, and knows nothing of jobs. */
