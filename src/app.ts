@@ -7,7 +7,7 @@ import type { Buckets } from "./bus/buckets.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
 import { newId } from "./core/id.ts";
-import { authenticate } from "./http/auth.ts";
+import { admit, identifier, identify } from "./http/auth.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -42,10 +42,10 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
-  app.use(authenticate(config.JWT_SECRET));
+  app.use(identify(identifier(config, services.log)));
   const { RATE_LIMIT: rate, buckets, TRUST_PROXY: proxies } = config;
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
-  app.use(limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
+  app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
   const surfaces = [chats, conversations, send, coaching, turns, usage];
   for (const surface of surfaces) app.route("/", surface(services));
@@ -92,7 +92,7 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
   app.openAPIRegistry.registerComponent("securitySchemes", "Bearer", {
     type: "http",
     scheme: "bearer",
-    bearerFormat: "JWT",
+    description: "A JWT, or the key of a service.",
   });
   return app.getOpenAPI31Document({
     openapi: "3.1.0",

@@ -2,36 +2,31 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
-import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
+import {
+  aliases,
+  databaseAddress,
+  flag,
+  limit,
+  milliseconds,
+  origins,
+  prices,
+  rate,
+  url,
+  whole,
+} from "./config-values.ts";
+import { serviceKeys } from "./http/service-keys.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
-import type { Price } from "./models/prices.ts";
 import type { ModelsConfig } from "./models/registry.ts";
 import { RUNPOD_BASE_URL } from "./models/runpod-jobs.ts";
 
-const whole = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, { error: "must be a whole number", abort: true })
-    .transform(Number)
-    .refine((value) => value >= min, { error: `must be at least ${min}`, abort: true })
-    .refine((value) => value <= max, `must be at most ${max}`);
-
-const milliseconds = whole(1, 2 ** 31 - 1);
-const flag = z.stringbool({ error: "must be true or false" });
-const url = z
-  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
-  .transform((value) => value.replace(/\/+$/, ""));
-const notYet = z.never({ error: "is not supported by this version" }).optional();
+/** Any of these closes the service. */
+const CLOSED_BY = ["JWT_SECRET", "JWT_JWKS_URL", "API_KEYS"];
 
 /** What one user may take where the service is closed and nothing else is said. */
 const RATE: Rate = { count: 600, windowMs: 60_000 };
 const TURNS = 20;
 const STREAMS = 100;
-
-const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
-  error: "must be a whole number above 0, or off",
-});
 
 const environment = z.object({
   PORT: whole(0, 65535).default(8000),
@@ -43,11 +38,13 @@ const environment = z.object({
     .string()
     .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
     .optional(),
-  // To ignore these would leave a service more open than it was meant to be.
-  JWT_JWKS_URL: notYet,
-  JWT_ISSUER: notYet,
-  JWT_AUDIENCE: notYet,
-  API_KEYS: notYet,
+  JWT_JWKS_URL: z
+    .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
+    .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password")
+    .optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  API_KEYS: z.string().transform(serviceKeys).default([]),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
   OPENAI_API_KEY: z.string().optional(),
   OPENAI_BASE_URL: url.optional(),
@@ -112,15 +109,15 @@ export function readEnvironment(): Record<string, string | undefined> {
 export function parseConfig(env: Record<string, string | undefined>): Configured {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
   const parsed = environment.safeParse(given);
-  const open = given["JWT_SECRET"] === undefined;
+  const open = CLOSED_BY.every((name) => given[name] === undefined);
   const host = given["HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0");
   const problems = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
   if (open && !isLoopback(host) && !flag.safeParse(given["ALLOW_OPEN"]).data) {
     problems.push(
-      "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, or ALLOW_OPEN=true if that is meant",
+      "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
     );
   }
-  problems.push(...halves(given));
+  problems.push(...halves(given), ...idleChecks(given));
   if (!parsed.data || problems.length > 0) return { problems };
   return {
     config: { ...parsed.data, ...limitsFrom(parsed.data, open), HOST: host, open, models: modelsFrom(parsed.data) },
@@ -169,71 +166,12 @@ function halves(given: Record<string, unknown>): string[] {
   return [];
 }
 
-/** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
-function rate(value: string, context: z.RefinementCtx): Rate | null {
-  if (value === "off") return null;
-  const [, count, unit] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
-  const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
-  if (windowMs === undefined) {
-    context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
-    return z.NEVER;
-  }
-  return { count: Number(count), windowMs };
+/** Who sets one of these means to close the service, or to narrow who may come in; alone it would do neither. */
+function idleChecks(given: Record<string, unknown>): string[] {
+  if (given["JWT_SECRET"] !== undefined || given["JWT_JWKS_URL"] !== undefined) return [];
+  const idle = ["JWT_ISSUER", "JWT_AUDIENCE"].filter((name) => given[name] !== undefined);
+  return idle.map((name) => `${name}: is looked for in tokens, so it needs JWT_SECRET or JWT_JWKS_URL beside it`);
 }
 
 /** A common slip: that host manages endpoints, and knows nothing of jobs. */
 const isManagement = (value: string) => URL.parse(value)?.hostname === "api.runpod.io";
-
-function databaseAddress(value: string, context: z.RefinementCtx): DatabaseAddress {
-  try {
-    return parseDatabaseUrl(value);
-  } catch (error) {
-    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : "cannot be read" });
-    return z.NEVER;
-  }
-}
-
-function origins(value: string, context: z.RefinementCtx): string[] {
-  const list = value.split(",").map((origin) => origin.trim());
-  const named = list.filter((origin) => origin !== "");
-  for (const origin of named) {
-    if (origin === "*" ? named.length > 1 : !URL.canParse(origin) || new URL(origin).origin !== origin) {
-      context.addIssue({ code: "custom", message: "must be origins like https://app.example.com, or * alone" });
-      return z.NEVER;
-    }
-  }
-  return named;
-}
-
-/** `fast=groq/openai/gpt-oss-20b,openai/gpt-6-luna;smart=…` */
-function aliases(value: string, context: z.RefinementCtx): Map<string, string[]> {
-  const result = new Map<string, string[]>();
-  for (const part of value.split(";").map((text) => text.trim())) {
-    if (part === "") continue;
-    const [alias = "", list = ""] = [part.split("=", 1)[0], part.slice(part.indexOf("=") + 1)].map((text) =>
-      text?.trim(),
-    );
-    const targets = list.split(",").map((target) => target.trim());
-    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq|runpod)\/\S+$/.test(target))) {
-      context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
-      return z.NEVER;
-    }
-    result.set(alias, targets);
-  }
-  return result;
-}
-
-/** `openai/my-model=0.15/0.60;…`: USD per million input and output tokens */
-function prices(value: string, context: z.RefinementCtx): Map<string, Price> {
-  const result = new Map<string, Price>();
-  for (const part of value.split(";").map((text) => text.trim())) {
-    if (part === "") continue;
-    const [, target, input, output] = /^(\w+\/[^\s=]+)=(\d+(?:\.\d+)?)\/(\d+(?:\.\d+)?)$/.exec(part) ?? [];
-    if (target === undefined) {
-      context.addIssue({ code: "custom", message: "must look like openai/model=0.15/0.60;groq/model=0.1/0.5" });
-      return z.NEVER;
-    }
-    result.set(target, { input: Number(input), output: Number(output) });
-  }
-  return result;
-}

@@ -1,5 +1,6 @@
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
 import { inspectDatabase } from "./db/inspect.ts";
+import { countKeys } from "./http/key-set.ts";
 import { kindOfError, statusOf, tell } from "./models/failures.ts";
 import { type ListedModel, listModels } from "./models/model-list.ts";
 import { createRegistry } from "./models/registry.ts";
@@ -18,6 +19,7 @@ async function examine(config: Config): Promise<Finding[]> {
     const lists = await askProviders(config, transport);
     return [
       await database(config),
+      ...(await keyServer(config)),
       ...lists.map(({ finding }) => finding),
       ...targets(config, transport, lists),
       ...(await workers(config, transport)),
@@ -36,6 +38,17 @@ async function database({ DATABASE_URL: address }: Config): Promise<Finding> {
     return { ok: true, what, detail: `reachable, ${found.applied} migrations applied, ${rest}` };
   } catch (error) {
     return { ok: false, what, detail: reasonOf(error) };
+  }
+}
+
+async function keyServer({ JWT_JWKS_URL: url }: Config): Promise<Finding[]> {
+  if (url === undefined) return [];
+  const what = "key server";
+  try {
+    const keys = await countKeys(url);
+    return [{ ok: keys > 0, what, detail: `reachable, has ${keys} keys` }];
+  } catch (error) {
+    return [{ ok: false, what, detail: reasonOf(error) }];
   }
 }
 

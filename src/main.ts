@@ -68,7 +68,10 @@ function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "mode
   const targetsOf = ({ targets }: (typeof models.aliases)[number]) => targets.map(({ target }) => target).join(", ");
   const aliases = Object.fromEntries(models.aliases.map((one) => [one.alias, targetsOf(one)]));
   log.info({ url: `http://${config.HOST}:${port}`, version, models: aliases }, "Parley is listening");
-  if (config.open) log.warn("open: whoever reaches this service may do everything; set JWT_SECRET to close it");
+  if (config.open)
+    log.warn(
+      "open: whoever reaches this service may do everything; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it",
+    );
   if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
     log.warn(
       "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY",

@@ -1,10 +1,11 @@
 import { parseArgs } from "node:util";
 import { readEnvironment } from "./config.ts";
-import { mintToken } from "./http/auth.ts";
+import { callerId } from "./http/schemas.ts";
+import { mintToken } from "./http/tokens.ts";
 
 const usage = "npm run token -- --sub alice [--role user|agent|admin] [--expires 1h], with JWT_SECRET set";
 
-/** Prints a token for JWT_SECRET. */
+/** Prints a token for JWT_SECRET, with the issuer and the audience that the service would look for. */
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -14,11 +15,14 @@ async function main(): Promise<void> {
     },
   });
   const { sub, role, expires } = values;
-  const secret = readEnvironment()["JWT_SECRET"];
+  const { JWT_SECRET: secret, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = readEnvironment();
   if (!secret || Buffer.byteLength(secret) < 32) throw new Error("JWT_SECRET: must have at least 32 bytes");
   if (!sub) throw new Error("--sub: names the user the token is for");
+  if (!callerId.safeParse(sub).success) throw new Error("--sub: must have 1 to 255 characters");
   if (role !== "user" && role !== "agent" && role !== "admin") throw new Error("--role: must be user, agent or admin");
-  process.stdout.write(`${await mintToken(secret, { sub, role, expires })}\n`);
+  if (!/^[1-9]\d{0,5}[smhdwy]$/.test(expires)) throw new Error("--expires: must be a time like 30m, 1h or 90d");
+  const narrowed = { ...(issuer && { issuer }), ...(audience && { audience }) };
+  process.stdout.write(`${await mintToken(secret, { sub, role, expires, ...narrowed })}\n`);
 }
 
 await main().catch((error: unknown) => {

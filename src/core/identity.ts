@@ -2,12 +2,18 @@ import { AppError } from "./errors.ts";
 
 export type Role = "user" | "agent" | "admin";
 
-/** Who calls. `open` is a service without any authentication, where the caller only says who it is. */
-export type Principal = { role: Role; userId: string } | { role: "open"; userId: string | null };
+/**
+ * Who calls: the user of a token; or a service by its key, and anybody where there is no authentication (`open`), who act
+ * for whom a request names, with `userId` named for the whole of it.
+ */
+export type Principal =
+  | { role: Role; userId: string }
+  | { role: Role; service: string; userId: string | null }
+  | { role: "open"; userId: string | null };
 
 /** A caller acting for one user, as every query needs it. */
 export type Actor = {
-  /** The caller's own user id. */
+  /** The caller's own user id; for one who acts for others, that of the user it acts for. */
   self: string;
   /** `own`: the caller's conversations; `live`: these and every live one; `all`: everybody's. */
   sees: "own" | "live" | "all";
@@ -19,18 +25,23 @@ export type Actor = {
 
 const ANONYMOUS = "anonymous";
 
+const SEES = { user: "own", agent: "live", admin: "all", open: "all" } as const;
+
 /** Throws 403 where a `user` names somebody else. */
 export function actAs(principal: Principal, named: string | undefined): Actor {
-  if (principal.role === "open") {
-    const owner = named ?? principal.userId;
-    return { self: owner ?? ANONYMOUS, sees: "all", owner, userId: owner ?? ANONYMOUS };
-  }
+  const sees = SEES[principal.role];
+  if (principal.role === "open") return actForOthers(sees, named ?? principal.userId, ANONYMOUS);
+  if ("service" in principal) return actForOthers(sees, named ?? principal.userId, principal.service);
   const { role, userId: self } = principal;
-  if (role === "user") {
-    if (named !== undefined && named !== self) {
-      throw new AppError("forbidden", "user_id must be the token's own user, or be left out.");
-    }
-    return { self, sees: "own", owner: null, userId: self };
+  if (role === "user" && named !== undefined && named !== self) {
+    throw new AppError("forbidden", "user_id must be the token's own user, or be left out.");
   }
-  return { self, sees: role === "admin" ? "all" : "live", owner: named ?? null, userId: named ?? self };
+  const owner = role === "user" ? null : (named ?? null);
+  return { self, sees, owner, userId: owner ?? self };
+}
+
+/** As the user named, which is also whose idempotency keys count; where none is, as `otherwise`. */
+function actForOthers(sees: Actor["sees"], owner: string | null, otherwise: string): Actor {
+  const userId = owner ?? otherwise;
+  return { self: userId, sees, owner, userId };
 }

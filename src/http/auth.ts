@@ -1,61 +1,64 @@
-import type { MiddlewareHandler } from "hono";
-import { jwtVerify, SignJWT } from "jose";
-import { z } from "zod";
+import type { HonoRequest, MiddlewareHandler } from "hono";
+import type { Config } from "../config.ts";
 import { AppError, invalid } from "../core/errors.ts";
-import type { Principal, Role } from "../core/identity.ts";
+import type { Principal } from "../core/identity.ts";
 import type { HttpEnv } from "./env.ts";
+import type { Logger } from "./log.ts";
 import { callerId } from "./schemas.ts";
-
-const CLOCK_SKEW_S = 5;
-const ALGORITHM = "HS256";
+import { findService } from "./service-keys.ts";
+import { type TokenConfig, tokenReader } from "./tokens.ts";
 
 const PUBLIC = /^\/($|health($|\/)|api\/v1\/health$|docs($|\/)|redoc($|\/)|openapi\.json$)/;
 
-const claims = z.object({ sub: callerId, role: z.enum(["user", "agent", "admin"]).default("user") });
+export type AuthConfig = TokenConfig & Pick<Config, "open" | "API_KEYS">;
 
-/** Finds out who calls: by the token where there is a secret, else by what the request says of itself. */
-export function authenticate(secret: string | undefined): MiddlewareHandler<HttpEnv> {
-  if (secret === undefined) return believe;
-  const key = new TextEncoder().encode(secret);
+/** Who calls; undefined where the request does not show it. Throws 422 for a malformed `X-User-Id`, where that counts. */
+export type Identify = (request: HonoRequest) => Promise<Principal | undefined>;
+
+/** Knows callers by their token or service key; where the service is open, by what they say of themselves. */
+export function identifier(config: AuthConfig, log: Pick<Logger, "error">): Identify {
+  if (config.open) return async (request) => ({ role: "open", userId: userNamed(request) });
+  const readToken = tokenReader(config, log);
+  return async (request) => {
+    const presented = bearerOf(request);
+    if (presented === undefined) return undefined;
+    const service = findService(config.API_KEYS, presented);
+    if (!service) return readToken(presented);
+    return { role: service.role, service: service.name, userId: userNamed(request) };
+  };
+}
+
+/** Finds out who calls, and turns nobody away: what comes before `admit` may count the unknown, too. */
+export function identify(find: Identify): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
-    if (c.req.method !== "OPTIONS" && !PUBLIC.test(c.req.path)) {
-      c.set("principal", await verifyToken(key, c.req.header("authorization")));
-    }
+    const principal = isPublic(c.req) ? undefined : await find(c.req);
+    if (principal) c.set("principal", principal);
     await next();
   };
 }
 
-const believe: MiddlewareHandler<HttpEnv> = async (c, next) => {
-  if (PUBLIC.test(c.req.path)) return next();
-  const named = c.req.header("x-user-id");
-  if (named !== undefined && !callerId.safeParse(named).success) {
-    throw invalid("X-User-Id", "must have 1 to 255 characters");
-  }
-  c.set("principal", { role: "open", userId: named ?? null });
+/** Lets nobody unknown past the public pages. */
+export const admit: MiddlewareHandler<HttpEnv> = async (c, next) => {
+  if (!isPublic(c.req) && !c.get("principal")) throw unauthorized(c.req);
   await next();
 };
 
-async function verifyToken(key: Uint8Array, header: string | undefined): Promise<Principal> {
-  const token = /^Bearer +(\S+)$/i.exec(header ?? "")?.[1];
-  if (!token) throw new AppError("unauthorized", "Send a token: Authorization: Bearer …");
-  const payload = await jwtVerify(token, key, {
-    algorithms: [ALGORITHM],
-    requiredClaims: ["exp", "sub"],
-    clockTolerance: CLOCK_SKEW_S,
-  }).then(
-    (verified) => claims.safeParse(verified.payload),
-    () => undefined, // the reason is the attacker's to guess
-  );
-  if (!payload?.success) throw new AppError("unauthorized", "The token is not valid here, or has expired.");
-  return { userId: payload.data.sub, role: payload.data.role };
-}
+const isPublic = ({ method, path }: HonoRequest) => method === "OPTIONS" || PUBLIC.test(path);
 
-/** A token as `authenticate` takes it. `expires` is jose's: "1h", "30d". */
-export function mintToken(secret: string, { sub, role, expires }: { sub: string; role: Role; expires: string }) {
-  return new SignJWT({ role })
-    .setProtectedHeader({ alg: ALGORITHM })
-    .setSubject(sub)
-    .setIssuedAt()
-    .setExpirationTime(expires)
-    .sign(new TextEncoder().encode(secret));
+const unauthorized = (request: HonoRequest) =>
+  new AppError(
+    "unauthorized",
+    bearerOf(request) === undefined
+      ? "Send a token: Authorization: Bearer …"
+      : "The token is not valid here, or has expired.",
+  );
+
+const bearerOf = (request: HonoRequest) => /^Bearer +(\S+)$/i.exec(request.header("authorization") ?? "")?.[1];
+
+function userNamed(request: HonoRequest): string | null {
+  const named = request.header("x-user-id");
+  if (named !== undefined && !callerId.safeParse(named).success) {
+    throw invalid("X-User-Id", "must have 1 to 255 characters");
+  }
+  return named ?? null;
 }

@@ -9,7 +9,7 @@ export const loopbackOnly: MiddlewareHandler<HttpEnv> = async (c, next) => {
   if (!isLoopback(host.replace(/:\d+$/, ""))) {
     throw new AppError(
       "forbidden",
-      "This service is open, so it answers only to localhost; set JWT_SECRET to close it.",
+      "This service is open, so it answers only to localhost; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it.",
     );
   }
   await next();

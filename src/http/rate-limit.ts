@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import type { Buckets, Rate, Taken } from "../bus/buckets.ts";
 import { AppError } from "../core/errors.ts";
 import { clientAddress, networkOf } from "./address.ts";
@@ -17,14 +17,26 @@ export function limitRate({ rate, buckets, proxies }: Limit): MiddlewareHandler<
   const policy = `"requests";q=${rate.count};w=${Math.ceil(rate.windowMs / 1000)}`;
   return async (c, next) => {
     if (UNLIMITED.test(c.req.path)) return next();
-    const userId = c.get("principal")?.userId;
-    const key = userId == null ? `ip:${networkOf(clientAddress(c, proxies))}` : `user:${userId}`;
+    const key = bucketOf(c, proxies);
+    if (key === null) return next();
     const taken = await buckets.take(key);
     c.header("RateLimit-Policy", policy);
     c.header("RateLimit", `"requests";r=${taken.remaining};t=${seconds(taken.fullMs)}`);
     if (!taken.allowed) throw tooFast(rate, taken);
     await next();
   };
+}
+
+/**
+ * Each user has a bucket; where there is none, each address. A service that names no user where it is looked for, in the
+ * header or the query, is not held back: its requests are those of many users.
+ */
+function bucketOf(c: Context<HttpEnv>, proxies: number): string | null {
+  const principal = c.get("principal");
+  const isService = principal !== undefined && "service" in principal;
+  const userId = principal?.userId ?? (isService ? c.req.query("user_id") : undefined);
+  if (userId !== undefined) return `user:${userId}`;
+  return isService ? null : `ip:${networkOf(clientAddress(c, proxies))}`;
 }
 
 function tooFast({ count, windowMs }: Rate, { waitMs }: Taken): AppError {

@@ -53,7 +53,7 @@ export function count({ min, max, otherwise }: { min: number; max: number; other
 export const userQuery = z.object({
   user_id: callerId
     .optional()
-    .openapi({ description: "Whose: the token's own user, unless an agent or an admin asks." }),
+    .openapi({ description: "Whose: the token's own user, unless an agent, an admin or a service asks." }),
 });
 
 /** What every sending route takes beside its message. */

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "v
 import { startApp } from "../support/app.ts";
 import { databases, freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
+import { type KeyAnswer, saying, silent, startKeyServer } from "../support/http-keys.ts";
 import { freshFolder } from "../support/models-launch.ts";
 import { type Provider, startProvider } from "../support/provider.ts";
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
@@ -88,6 +89,13 @@ describe("a doctor who finds all well", () => {
     });
   });
 
+  it("counts the keys of a key server", async () => {
+    const server = await startKeyServer([{ kty: "oct", k: "AA" }]);
+    const { code, lines } = await doctor({ JWT_JWKS_URL: server.url });
+    await server.close();
+    expect([code, lines[1]]).toEqual([0, "ok      key server: reachable, has 1 keys"]);
+  });
+
   it("asks with the keys that the service would use", async () => {
     await doctor(atOpenAI());
     expect(openai.lists.at(-1)?.authorization).toBe(`Bearer ${SECRETS.openai}`);
@@ -139,6 +147,25 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
       "trouble model balanced: openai/gpt-6-luna: its provider cannot be asked",
       "trouble model smart: openai/gpt-6-sol: its provider cannot be asked",
     ]);
+  });
+
+  it("a key server is not there", async () => {
+    const JWT_JWKS_URL = `http://127.0.0.1:${await freePort()}/keys.json`;
+    expect(troubles(await doctor({ JWT_JWKS_URL }))).toEqual([
+      expect.stringMatching(/^trouble key server: .*ECONNREFUSED/),
+    ]);
+  });
+
+  it.each<[string, KeyAnswer, string]>([
+    ["fails", saying(500, "{}"), "The key server answered 500."],
+    ["answers with something else", saying(200, "<html>"), "Failed to parse the JSON Web Key Set"],
+    ["has no key", [], "reachable, has 0 keys"],
+    ["is silent", silent, "request timed out"],
+  ])("a key server %s", async (_, answer, detail) => {
+    const server = await startKeyServer(answer);
+    const said = troubles(await doctor({ JWT_JWKS_URL: server.url }));
+    await server.close();
+    expect(said).toEqual([expect.stringContaining(`trouble key server: ${detail}`)]);
   });
 
   it("a provider is silent", async () => {

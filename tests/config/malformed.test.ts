@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/config.ts";
 
+const DIGEST = "0123456789abcdef".repeat(4);
+
 const wrong: Record<string, string[]> = {
   PORT: ["abc", "70000", "-1", "80.5", "1e3", " 80", "9".repeat(30)],
   HOST: ["0.0.0.0"],
@@ -8,8 +10,32 @@ const wrong: Record<string, string[]> = {
   DATABASE_URL: ["mysql://user:hunter2@host/db", "postgres://user:hunter2@host:99999/db", "file://host/a.db"],
   SQLITE_SYNCHRONOUS: ["off", "FULL "],
   JWT_SECRET: ["hunter2", "s".repeat(31)],
-  JWT_JWKS_URL: ["https://issuer.example.com/jwks.json"],
-  API_KEYS: ["hunter2,hunter3"],
+  JWT_JWKS_URL: [
+    "issuer.example.com/jwks.json",
+    "ftp://issuer.example.com/jwks.json",
+    "file:///etc/keys.json",
+    "https://user:hunter2@issuer.example.com/jwks.json",
+    "https://hunter2@issuer.example.com/jwks.json",
+  ],
+  JWT_ISSUER: ["https://issuer.example.com/"],
+  JWT_AUDIENCE: ["parley-of-example"],
+  API_KEYS: [
+    "hunter2",
+    `crm:user:${DIGEST},`,
+    `crm:${DIGEST}`,
+    `:user:${DIGEST}`,
+    `a b:user:${DIGEST}`,
+    `${"x".repeat(256)}:user:${DIGEST}`,
+    `crm:root:${DIGEST}`,
+    `crm:Admin:${DIGEST}`,
+    `crm:open:${DIGEST}`,
+    `crm:user:${DIGEST.slice(1)}`,
+    `crm:user:${DIGEST}0`,
+    `crm:user:g${DIGEST.slice(1)}`,
+    `crm:user:${DIGEST}:more`,
+    `crm:user:${DIGEST},crm:admin:${"0".repeat(64)}`,
+    `crm:user:${DIGEST},ops:admin:${DIGEST.toUpperCase()}`,
+  ],
   ALLOWED_ORIGINS: [
     "my.example.org",
     "https://example.com/",
@@ -84,6 +110,19 @@ describe("RunPod", () => {
     expect(parseConfig({ RUNPOD_API_KEY: "hunter2", RUNPOD_ENDPOINT_ID })).toEqual({
       problems: [expect.stringMatching(/^RUNPOD_ENDPOINT_ID: /)],
     });
+  });
+});
+
+describe("service keys", () => {
+  it("have a line for each that is wrong, which says which", () => {
+    const API_KEYS = `crm:user:${DIGEST},hunter2,ops:boss:${DIGEST}`;
+    expect(parseConfig({ API_KEYS })).toEqual({
+      problems: [expect.stringMatching(/^API_KEYS: entry 2 must /), expect.stringMatching(/^API_KEYS: entry 3 must /)],
+    });
+  });
+
+  it.each([" ", ","])("are not “%s”, which would name none and close the service to all", (API_KEYS) => {
+    expect(parseConfig({ API_KEYS })).toHaveProperty("problems.0", expect.stringMatching(/^API_KEYS: entry 1 must /));
   });
 });
 

@@ -33,19 +33,53 @@ describe("without any variable", () => {
   });
 
   it("is the same as with every one of them empty, or with others beside them", () => {
-    const names =
-      "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET JWT_JWKS_URL API_KEYS ALLOWED_ORIGINS"
-        .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
-        .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
-        .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
-        .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
-        .split(" ");
+    const names = "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET ALLOWED_ORIGINS"
+      .concat(" JWT_JWKS_URL JWT_ISSUER JWT_AUDIENCE API_KEYS")
+      .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
+      .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
+      .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
+      .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
+      .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
   });
 });
 
 describe("who may come in", () => {
+  const JWT_JWKS_URL = "https://issuer.example.com/keys/?v=1";
+  const API_KEYS = `crm:user:${"0a".repeat(32)}`;
+
+  it.each([
+    ["a key set", { JWT_JWKS_URL }],
+    ["service keys", { API_KEYS }],
+    ["a secret", { JWT_SECRET: SECRET }],
+    ["all of them", { JWT_SECRET: SECRET, JWT_JWKS_URL, API_KEYS }],
+  ])("is not everybody with %s, so that it may listen to the world", (_, env) => {
+    expect(configFrom(env)).toMatchObject({ open: false, HOST: "0.0.0.0" });
+  });
+
+  it("is read as it stands: the URL of a key set, the issuer, the audience, and each service by its key's digest", () => {
+    const wanted = { JWT_JWKS_URL, JWT_ISSUER: "https://issuer.example.com/", JWT_AUDIENCE: "parley" };
+    const two = `${API_KEYS} , ops-1.eu:admin:${"FF".repeat(32)}`;
+    expect(configFrom({ ...wanted, API_KEYS: two })).toMatchObject({
+      ...wanted,
+      API_KEYS: [
+        { name: "crm", role: "user", digest: Buffer.alloc(32, 10) },
+        { name: "ops-1.eu", role: "admin", digest: Buffer.alloc(32, 255) },
+      ],
+    });
+    expect(configFrom({}).API_KEYS).toEqual([]);
+  });
+
+  it.each(["JWT_ISSUER", "JWT_AUDIENCE"])("is not narrowed by %s where there are no tokens to look into", (name) => {
+    for (const beside of [{}, { API_KEYS }]) {
+      expect(parseConfig({ [name]: "parley", ...beside })).toEqual({
+        problems: [expect.stringMatching(new RegExp(`^${name}: .*JWT_SECRET or JWT_JWKS_URL`))],
+      });
+    }
+    expect(configFrom({ [name]: "parley", JWT_SECRET: SECRET })).toMatchObject({ [name]: "parley" });
+  });
+
   it("is everybody of this machine without a secret, and whoever has a token with one", () => {
     expect(configFrom({})).toMatchObject({ open: true, HOST: "127.0.0.1" });
     expect(configFrom({ JWT_SECRET: SECRET })).toMatchObject({ open: false, HOST: "0.0.0.0", JWT_SECRET: SECRET });

@@ -66,6 +66,18 @@ describe("npm run token", () => {
     expect(await claimsOf((await run(["--sub", "alice"], {}, folder)).out)).toMatchObject({ sub: "alice" });
   });
 
+  it("prints one with the issuer and the audience that the service looks for", async () => {
+    const env = { JWT_SECRET: SECRET, JWT_ISSUER: "https://issuer.example.com/", JWT_AUDIENCE: "parley" };
+    const headersOf = async (of: Record<string, string>) => ({
+      authorization: `Bearer ${(await run(["--sub", "alice"], of)).out.trim()}`,
+    });
+    const app = await startApp({ DATABASE_URL: await databases[0].fresh(), ...env });
+    const made = await app.call("POST", "/chats", {}, await headersOf(env));
+    const refused = await app.call("POST", "/chats", {}, await headersOf({ JWT_SECRET: SECRET, JWT_ISSUER: "" }));
+    await app.stop();
+    expect([made.status, made.json.user_id, refused.status]).toEqual([201, "alice", 401]);
+  });
+
   it.each<{ what: string; args: string[]; env?: Record<string, string>; says: RegExp }>([
     { what: "no secret", args: ["--sub", "alice"], env: {}, says: /^JWT_SECRET: / },
     { what: "a short secret", args: ["--sub", "alice"], env: { JWT_SECRET: "hunter2" }, says: /^JWT_SECRET: / },
@@ -74,7 +86,10 @@ describe("npm run token", () => {
     { what: "--sub without a value", args: ["--sub"], says: /--sub/ },
     { what: "--sub followed by another option", args: ["--sub", "--role", "agent"], says: /--sub/ },
     { what: "a role that there is not", args: ["--sub", "alice", "--role", "boss"], says: /--role/ },
-    { what: "a time that is none", args: ["--sub", "alice", "--expires", "soon"], says: /./ },
+    { what: "a time that is none", args: ["--sub", "alice", "--expires", "soon"], says: /^--expires: .*1h/ },
+    { what: "no length of time", args: ["--sub", "alice", "--expires", "0h"], says: /^--expires: / },
+    { what: "a time that is over", args: ["--sub", "alice", "--expires=-1h"], says: /^--expires: / },
+    { what: "a user of 256 characters", args: ["--sub", "x".repeat(256)], says: /^--sub: / },
     { what: "a time before now", args: ["--sub", "alice", "--expires", "-1h"], says: /--expires/ },
     { what: "an option that there is not", args: ["--sub", "alice", "--admin"], says: /--admin/ },
     { what: "a word too many", args: ["alice"], says: /alice/ },

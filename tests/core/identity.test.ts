@@ -8,6 +8,11 @@ const agent: Principal = { role: "agent", userId: "eve" };
 const admin: Principal = { role: "admin", userId: "root" };
 const open: Principal = { role: "open", userId: null };
 const header: Principal = { role: "open", userId: "ada" };
+const service = (role: "user" | "agent" | "admin", userId: string | null = null): Principal => ({
+  role,
+  service: "crm",
+  userId,
+});
 
 const ada = { self: "ada", owner: null, userId: "ada" };
 const eve = { self: "eve", sees: "live" } as const;
@@ -60,6 +65,36 @@ describe("a caller acts", () => {
       principal: header,
       named: "bob",
       actor: { self: "bob", sees: "all", owner: "bob", userId: "bob" },
+    },
+    {
+      who: "a service that names nobody",
+      principal: service("user"),
+      named: undefined,
+      actor: { self: "crm", sees: "own", owner: null, userId: "crm" },
+    },
+    {
+      who: "a service that names a user",
+      principal: service("user"),
+      named: "ada",
+      actor: { ...ada, sees: "own", owner: "ada" },
+    },
+    {
+      who: "a service that names a user for the whole request",
+      principal: service("user", "ada"),
+      named: undefined,
+      actor: { ...ada, sees: "own", owner: "ada" },
+    },
+    {
+      who: "a service that names a user for the whole request and another in it",
+      principal: service("agent", "ada"),
+      named: "bob",
+      actor: { self: "bob", sees: "live", owner: "bob", userId: "bob" },
+    },
+    {
+      who: "a service that may see all, and names nobody",
+      principal: service("admin"),
+      named: undefined,
+      actor: { self: "crm", sees: "all", owner: null, userId: "crm" },
     },
   ])("as $who", ({ principal, named, actor }) => {
     expect(actAs(principal, named)).toEqual(actor);

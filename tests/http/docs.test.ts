@@ -46,6 +46,14 @@ describe("the documentation", () => {
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length);
     for (const { summary, tags } of operations) expect([summary, ...tags].join()).toMatch(/\S,\S/);
   });
+
+  it("says how to come in: by a JWT, or by the key of a service", async () => {
+    const { security, components } = (await parts.app.call("GET", "/openapi.json")).json;
+    expect(security).toEqual([{ Bearer: [] }]);
+    expect(components.securitySchemes).toEqual({
+      Bearer: { type: "http", scheme: "bearer", description: expect.stringMatching(/JWT.*key of a service/) },
+    });
+  });
 });
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);

@@ -1,6 +1,6 @@
 import { parseConfig } from "../../src/config.ts";
-import { mintToken } from "../../src/http/auth.ts";
 import { openLog } from "../../src/http/log.ts";
+import { mintToken } from "../../src/http/tokens.ts";
 import { startParley } from "../../src/start.ts";
 
 export const SECRET = "a secret of the tests, with more than 32 bytes";

@@ -1,0 +1,90 @@
+import { z } from "zod";
+import type { Rate } from "./bus/buckets.ts";
+import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
+import type { Price } from "./models/prices.ts";
+
+/** How single values of the configuration are written. */
+
+export const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, { error: "must be a whole number", abort: true })
+    .transform(Number)
+    .refine((value) => value >= min, { error: `must be at least ${min}`, abort: true })
+    .refine((value) => value <= max, `must be at most ${max}`);
+
+export const milliseconds = whole(1, 2 ** 31 - 1);
+export const flag = z.stringbool({ error: "must be true or false" });
+export const url = z
+  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
+  .transform((value) => value.replace(/\/+$/, ""));
+
+export const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
+  error: "must be a whole number above 0, or off",
+});
+
+/** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
+export function rate(value: string, context: z.RefinementCtx): Rate | null {
+  if (value === "off") return null;
+  const [, count, unit] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
+  const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
+  if (windowMs === undefined) {
+    context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
+    return z.NEVER;
+  }
+  return { count: Number(count), windowMs };
+}
+
+export function databaseAddress(value: string, context: z.RefinementCtx): DatabaseAddress {
+  try {
+    return parseDatabaseUrl(value);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : "cannot be read" });
+    return z.NEVER;
+  }
+}
+
+export function origins(value: string, context: z.RefinementCtx): string[] {
+  const list = value.split(",").map((origin) => origin.trim());
+  const named = list.filter((origin) => origin !== "");
+  for (const origin of named) {
+    if (origin === "*" ? named.length > 1 : !URL.canParse(origin) || new URL(origin).origin !== origin) {
+      context.addIssue({ code: "custom", message: "must be origins like https://app.example.com, or * alone" });
+      return z.NEVER;
+    }
+  }
+  return named;
+}
+
+/** `fast=groq/openai/gpt-oss-20b,openai/gpt-6-luna;smart=…` */
+export function aliases(value: string, context: z.RefinementCtx): Map<string, string[]> {
+  const result = new Map<string, string[]>();
+  for (const part of value.split(";").map((text) => text.trim())) {
+    if (part === "") continue;
+    const [alias = "", list = ""] = [part.split("=", 1)[0], part.slice(part.indexOf("=") + 1)].map((text) =>
+      text?.trim(),
+    );
+    const targets = list.split(",").map((target) => target.trim());
+    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq|runpod)\/\S+$/.test(target))) {
+      context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
+      return z.NEVER;
+    }
+    result.set(alias, targets);
+  }
+  return result;
+}
+
+/** `openai/my-model=0.15/0.60;…`: USD per million input and output tokens */
+export function prices(value: string, context: z.RefinementCtx): Map<string, Price> {
+  const result = new Map<string, Price>();
+  for (const part of value.split(";").map((text) => text.trim())) {
+    if (part === "") continue;
+    const [, target, input, output] = /^(\w+\/[^\s=]+)=(\d+(?:\.\d+)?)\/(\d+(?:\.\d+)?)$/.exec(part) ?? [];
+    if (target === undefined) {
+      context.addIssue({ code: "custom", message: "must look like openai/model=0.15/0.60;groq/model=0.1/0.5" });
+      return z.NEVER;
+    }
+    result.set(target, { input: Number(input), output: Number(output) });
+  }
+  return result;
+}
