@@ -149,7 +149,7 @@ const remove = createRoute({
   tags,
   summary: "Delete a chat and its messages; a running turn is cancelled",
   request: { params, query: userQuery },
-  responses: { 204: { description: "It is gone" }, ...problems("not_found") },
+  responses: { 204: { description: "It is gone" }, ...bodyProblems("not_found") },
 });
 
 const send = createRoute({

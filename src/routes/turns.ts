@@ -100,7 +100,7 @@ const cancel = createRoute({
   tags,
   summary: "Stop a turn: its provider is hung up on, the text so far is kept",
   request: { params: turnParams, query: userQuery },
-  responses: { 200: json(Turn, "The turn"), ...problems("not_found", "turn_finished") },
+  responses: { 200: json(Turn, "The turn"), ...bodyProblems("not_found", "turn_finished") },
 });
 
 const again = createRoute({
