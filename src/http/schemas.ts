@@ -10,7 +10,7 @@ export const messageText = z
   .string()
   .max(LONGEST_MESSAGE)
   .refine((text) => text.trim() !== "", "must not be empty")
-  .openapi({ minLength: 1, example: "What can you do?" });
+  .openapi({ minLength: 1, pattern: "\\S", example: "What can you do?" });
 
 /** A caller's own id for a user, an agent or a sender. */
 export const callerId = z

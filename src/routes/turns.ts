@@ -82,6 +82,7 @@ const stream = createRoute({
     query: userQuery,
     headers: z.object({
       "last-event-id": z.string().optional().openapi({
+        pattern: "^(\\d{1,9}-(\\d{1,9}|end))?$",
         description: "The id of the last event that arrived: `{n}-{offset}`; the stream goes on behind it.",
       }),
     }),
