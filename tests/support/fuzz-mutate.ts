@@ -90,9 +90,13 @@ export function requestMutations(operation: Operation): Change[] {
   if (ofKind("query").length === 0) return changes;
   const named = fc.tuple(fc.constantFrom(...ofKind("query")), oddText);
   const others = (query: Pairs, name: string) => query.filter(([one]) => one !== name);
+  const replaced: Change = named.map(([name, value]) => (draft) => ({
+    ...draft,
+    query: [...others(draft.query, name), [name, value]],
+  }));
   return [
     ...changes,
-    named.map(([name, value]) => (draft) => ({ ...draft, query: [...others(draft.query, name), [name, value]] })),
+    ...[replaced, replaced, replaced, replaced], // what comes closest to being taken is tried most
     named.map(([name, value]) => (draft) => ({ ...draft, query: [...draft.query, [name, value], [name, value]] })),
     named.map(([name, value]) => (draft) => ({
       ...draft,
