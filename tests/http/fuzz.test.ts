@@ -37,8 +37,8 @@ describe(`${RUNS} requests made from the OpenAPI document (FUZZ_SEED=${seed} FUZ
       counts.reduce((sum, one) => sum + one.sent, 0),
       counts.reduce((sum, one) => sum + one.done, 0),
     ];
-    const unreached = [...tally].flatMap(([name, one]) => (one.done === 0 ? [name] : []));
-    expect(unreached).toEqual(Object.keys(UNREACHED));
+    const unreached = [...tally].flatMap(([name, one]) => (one.done === 0 && !(name in UNREACHED) ? [name] : []));
+    expect(unreached).toEqual([]);
     expect(done / sent).toBeGreaterThan(1 / 3);
   });
 });
