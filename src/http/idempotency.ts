@@ -11,6 +11,7 @@ const HEADER = "Idempotency-Key";
 /** What a route that makes something says of the header. */
 export const keyHeader = z.object({
   "idempotency-key": z.string().optional().openapi({
+    pattern: "^[!-~]{1,255}$",
     description: "1 to 255 visible ASCII characters: the same key and body give the first result again, for 24 hours.",
   }),
 });

@@ -1,39 +1,47 @@
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ConversationCursor } from "../core/conversations.ts";
-import { invalid } from "../core/errors.ts";
 import { uuid } from "./schemas.ts";
 
 /** Where the next page begins, opaque to the client. */
 export const encodeCursor = (place: readonly (string | number)[]): string =>
   Buffer.from(JSON.stringify(place)).toString("base64url");
 
-/** Where a list of conversations goes on. */
-export function conversationPlace(after: string | undefined): ConversationCursor | undefined {
-  if (after === undefined) return undefined;
-  const [updatedAt, id] = decodeCursor(after, z.tuple([z.int().min(0), uuid]));
-  return { updatedAt, id };
-}
+const LONGEST_CURSOR = 500;
 
-/** Where a list of messages goes on: below this `seq`. */
-export function messagePlace(after: string | undefined): number | undefined {
-  return after === undefined ? undefined : decodeCursor(after, z.tuple([z.int32().min(0)]))[0];
-}
+/** A cursor as a query has it: a place among rows by the time a handler sees it, and a 422 if it was never given out. */
+const cursor = <T extends z.ZodType>(place: T) =>
+  z
+    .string()
+    .max(LONGEST_CURSOR)
+    .transform((text, context): z.output<T> => {
+      const parsed = place.safeParse(decoded(text));
+      if (parsed.success) return parsed.data;
+      context.addIssue({ code: "custom", message: "must be a cursor that an earlier page gave" });
+      return z.NEVER;
+    })
+    .optional()
+    .openapi({
+      type: "string",
+      maxLength: LONGEST_CURSOR,
+      description: "The cursor of the page before; the next page follows it.",
+    });
 
-/** Throws a 422 for what was never given out. */
-function decodeCursor<T extends z.ZodType>(cursor: string, place: T): z.output<T> {
+function decoded(text: string): unknown {
   try {
-    return place.parse(JSON.parse(Buffer.from(cursor, "base64url").toString()));
+    return JSON.parse(Buffer.from(text, "base64url").toString());
   } catch {
-    throw invalid("after", "must be a cursor that an earlier page gave");
+    return undefined;
   }
 }
 
-export const afterQuery = z
-  .string()
-  .max(500)
-  .optional()
-  .openapi({ description: "The cursor of the page before; the next page follows it." });
+/** Where a list of conversations goes on. */
+export const afterConversation = cursor(
+  z.tuple([z.int().min(0), uuid]).transform(([updatedAt, id]): ConversationCursor => ({ updatedAt, id })),
+);
+
+/** Where a list of messages goes on: below this `seq`. */
+export const afterMessage = cursor(z.tuple([z.int32().min(0)]).transform(([seq]) => seq));
 
 /** Names the next page in a `Link` header. */
 export function linkNext(c: Context, cursor: string | null): void {

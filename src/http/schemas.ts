@@ -10,7 +10,7 @@ export const messageText = z
   .string()
   .max(LONGEST_MESSAGE)
   .refine((text) => text.trim() !== "", "must not be empty")
-  .openapi({ minLength: 1, example: "What can you do?" });
+  .openapi({ minLength: 1, pattern: "\\S", example: "What can you do?" });
 
 /** A caller's own id for a user, an agent or a sender. */
 export const callerId = z
@@ -180,7 +180,7 @@ const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type
 /** The responses for what may go wrong on a route, beside what may on every one. */
 export const problems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...codes]);
 
-/** The same for a route that takes a body. */
+/** The same for a route of any method but GET: a body is held to its limits also where none is asked for. */
 export const bodyProblems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...withBody, ...codes]);
 
 /** The same for a route that needs no token: an open service still refuses a foreign \`Host\`. */

@@ -14,7 +14,7 @@ import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
-import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -102,7 +102,7 @@ const list = createRoute({
     query: userQuery.extend({
       limit: count({ min: 1, max: 100, otherwise: 50 }),
       offset: count({ min: 0, max: 1_000_000, otherwise: 0 }),
-      after: afterQuery,
+      after: afterConversation,
     }),
   },
   responses: { 200: json(ChatList, "A page of them"), ...problems() },
@@ -127,7 +127,7 @@ const messages = createRoute({
   description: 'A `Link` header with `rel="next"` leads to older ones.',
   request: {
     params,
-    query: userQuery.extend({ limit: count({ min: 1, max: 500, otherwise: 500 }), after: afterQuery }),
+    query: userQuery.extend({ limit: count({ min: 1, max: 500, otherwise: 500 }), after: afterMessage }),
   },
   responses: { 200: json(z.array(ChatMessage), "The messages"), ...problems("not_found") },
 });
@@ -149,7 +149,7 @@ const remove = createRoute({
   tags,
   summary: "Delete a chat and its messages; a running turn is cancelled",
   request: { params, query: userQuery },
-  responses: { 204: { description: "It is gone" }, ...problems("not_found") },
+  responses: { 204: { description: "It is gone" }, ...bodyProblems("not_found") },
 });
 
 const send = createRoute({
@@ -183,7 +183,7 @@ export function chats({ db, turns, clock, log }: Services) {
     const actor = actorOf(c, user_id);
     const [total, page] = await Promise.all([
       countConversations(db, actor),
-      listConversations(db, actor, { limit, offset, after: conversationPlace(after) }),
+      listConversations(db, actor, { limit, offset, after }),
     ]);
     const next_cursor = page.next && encodeCursor([page.next.updatedAt, page.next.id]);
     return c.json({ chats: page.rows.map(toChat), total, next_cursor }, 200);
@@ -199,7 +199,7 @@ export function chats({ db, turns, clock, log }: Services) {
     const conversationId = c.req.valid("param").chat_id;
     const actor = actorOf(c, user_id);
     const [page] = await Promise.all([
-      listMessages(db, actor, { conversationId, limit, before: messagePlace(after) }),
+      listMessages(db, actor, { conversationId, limit, before: after }),
       getConversation(db, actor, conversationId),
     ]);
     linkNext(c, page.next === null ? null : encodeCursor([page.next]));

@@ -8,7 +8,7 @@ import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
-import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -111,7 +111,7 @@ const list = createRoute({
     query: userQuery.extend({
       skip: count({ min: 0, max: 1_000_000, otherwise: 0 }),
       limit: count({ min: 0, max: 1000, otherwise: 10 }),
-      after: afterQuery,
+      after: afterConversation,
     }),
   },
   responses: { 200: json(z.array(Thread), "The conversations"), ...problems() },
@@ -124,7 +124,7 @@ const get = createRoute({
   tags,
   summary: "A conversation with its newest 500 messages, oldest first",
   description: 'A `Link` header with `rel="next"` leads to older ones.',
-  request: { params, query: userQuery.extend({ after: afterQuery }) },
+  request: { params, query: userQuery.extend({ after: afterMessage }) },
   responses: { 200: json(Thread, "The conversation"), ...problems("not_found") },
 });
 
@@ -166,7 +166,7 @@ export function conversations({ db, turns, clock, log }: Services) {
   router.openapi(list, async (c) => {
     const { user_id, skip, limit, after } = c.req.valid("query");
     const actor = actorOf(c, user_id);
-    const page = await listConversations(db, actor, { limit, offset: skip, after: conversationPlace(after) });
+    const page = await listConversations(db, actor, { limit, offset: skip, after });
     linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
     return c.json(await Promise.all(page.rows.map((row) => withNewest(actor, row))), 200);
   });
@@ -180,7 +180,7 @@ export function conversations({ db, turns, clock, log }: Services) {
       listMessages(db, actor, {
         conversationId: conversation_id,
         limit: SHOWN_MESSAGES,
-        before: messagePlace(after),
+        before: after,
       }),
     ]);
     linkNext(c, page.next === null ? null : encodeCursor([page.next]));

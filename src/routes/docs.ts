@@ -57,7 +57,7 @@ const asset = createRoute({
   tags,
   summary: "A script or style of these pages",
   security: [],
-  request: { params: z.object({ file: z.string() }) },
+  request: { params: z.object({ file: z.string().openapi({ example: "swagger-ui.css" }) }) },
   responses: {
     200: {
       description: "The file",

@@ -6,7 +6,7 @@ import { beginTurn } from "../core/turns.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
-import { afterQuery, conversationPlace, encodeCursor, linkNext, messagePlace } from "../http/paging.ts";
+import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -94,7 +94,7 @@ const list = createRoute({
   tags,
   summary: "The newest 50 conversations, the last touched first",
   description: 'A `Link` header with `rel="next"` leads to older ones.',
-  request: { query: userQuery.extend({ after: afterQuery }) },
+  request: { query: userQuery.extend({ after: afterConversation }) },
   responses: { 200: json(SummaryList, "The conversations"), ...problems() },
 });
 
@@ -104,7 +104,7 @@ const get = createRoute({
   operationId: "getSendConversation",
   tags,
   summary: "A conversation with its newest 500 messages, oldest first",
-  request: { params: z.object({ id: uuid }), query: userQuery.extend({ after: afterQuery }) },
+  request: { params: z.object({ id: uuid }), query: userQuery.extend({ after: afterMessage }) },
   responses: { 200: json(Whole, "The conversation"), ...problems("not_found") },
 });
 
@@ -134,7 +134,7 @@ export function send({ db, turns, log }: Services) {
   router.openapi(list, async (c) => {
     const { user_id, after } = c.req.valid("query");
     const actor = actorOf(c, user_id);
-    const page = await listConversations(db, actor, { limit: LISTED_CONVERSATIONS, after: conversationPlace(after) });
+    const page = await listConversations(db, actor, { limit: LISTED_CONVERSATIONS, after });
     linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
     return c.json({ conversations: page.rows.map(toSummary) }, 200);
   });
@@ -145,7 +145,7 @@ export function send({ db, turns, log }: Services) {
     const actor = actorOf(c, user_id);
     const [conversation, page] = await Promise.all([
       getConversation(db, actor, id),
-      listMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: messagePlace(after) }),
+      listMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: after }),
     ]);
     linkNext(c, page.next === null ? null : encodeCursor([page.next]));
     return c.json({ id, title: conversation.title, messages: page.rows.map(toMessage) }, 200);

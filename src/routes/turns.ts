@@ -83,6 +83,7 @@ const stream = createRoute({
     query: userQuery,
     headers: z.object({
       "last-event-id": z.string().optional().openapi({
+        pattern: "^(\\d{1,9}-(\\d{1,9}|end))?$",
         description: "The id of the last event that arrived: `{n}-{offset}`; the stream goes on behind it.",
       }),
     }),
@@ -101,7 +102,7 @@ const cancel = createRoute({
   tags,
   summary: "Stop a turn: its provider is hung up on, the text so far is kept",
   request: { params: turnParams, query: userQuery },
-  responses: { 200: json(Turn, "The turn"), ...problems("not_found", "turn_finished") },
+  responses: { 200: json(Turn, "The turn"), ...bodyProblems("not_found", "turn_finished") },
 });
 
 const again = createRoute({

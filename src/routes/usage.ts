@@ -7,11 +7,15 @@ import type { Services } from "../services.ts";
 
 const tags = ["Turns"];
 
+// RFC 3339 has no year before 0 and none of five digits; with an offset both can be named.
+const FIRST = Date.parse("0000-01-01T00:00:00.000Z");
+const LAST = Date.parse("9999-12-31T23:59:59.999Z");
+
 const moment = z
   .union([z.iso.datetime({ offset: true }), z.iso.date()], {
     error: "must be a time like 2026-01-31T12:00:00Z, or a day",
   })
-  .transform((text) => Date.parse(text))
+  .transform((text) => Math.min(Math.max(Date.parse(text), FIRST), LAST))
   .optional()
   .openapi({ type: "string", format: "date-time", example: "2026-01-31T12:00:00Z" });
 

@@ -134,6 +134,16 @@ describe.each(databases)("bodies on $database", ({ fresh }) => {
     expect((await call("POST", "/api/chat/send", pair)).json.message).toBe("Echo: 🦜");
   });
 
+  it.each([
+    ["DELETE", "/chats/ID"],
+    ["POST", "/api/v1/turns/ID/cancel"],
+  ])("are held to the same limits where none is asked for: %s %s", async (method, route) => {
+    const send = (body: string) => parts.app.request(real(route), { method, headers: json, body });
+    expectProblem(await send("x".repeat(MOST + 1)), 413, "payload_too_large");
+    expectProblem(await send('{"a":"\\u0000"'), 400, "malformed_json");
+    expectProblem(await send('{"a":"\\u0000"}'), 422, "validation_failed");
+  });
+
   it("that were refused have stored nothing", async () => {
     await call("POST", "/api/chat/send", String.raw`{"message":"x","ignored":"\u0000"}`);
     await call("POST", "/chats", "{");

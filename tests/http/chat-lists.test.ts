@@ -1,4 +1,5 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { databases } from "../support/databases.ts";
 import { expectProblem, laterMillisecond, NOBODY, nextLink } from "../support/http-expect.ts";
 import { declares, useApp } from "../support/http-setup.ts";
@@ -161,6 +162,20 @@ describe.each(databases)("lists of chats on $database", ({ fresh }) => {
       expectProblem(refused, 422, "validation_failed");
       expect(refused.json.errors[0].path).toBe(path);
     });
+
+    it.each([`/chats/${NOBODY}/messages`, `/conversations/${NOBODY}`, `/api/chat/conversations/${NOBODY}`])(
+      "leave no failure behind that nobody hears, which would end the process: %s?after=nonsense",
+      async (path) => {
+        const unheard: unknown[] = [];
+        const hear = (reason: unknown) => unheard.push(reason);
+        process.on("unhandledRejection", hear);
+        onTestFinished(() => void process.off("unhandledRejection", hear));
+        expectProblem(await call("GET", `${path}?after=nonsense`), 422, "validation_failed");
+        expect((await call("GET", path)).status).toBe(404); // by then the first has come to its end, too
+        await setImmediate(); // when Node tells of it
+        expect(unheard).toEqual([]);
+      },
+    );
 
     it.each([2 ** 31, 2 ** 40, -(2 ** 40)])("take a forged cursor for no failure of the service: %d", async (seq) => {
       const answered = await call("GET", `/chats/${chat.id}/messages?after=${forged(seq)}`);

@@ -126,6 +126,15 @@ describe.each(databases)("what turns used, on $database", ({ fresh }) => {
     });
   });
 
+  it("takes a time whose year has no four digits in UTC for the last one that has", async () => {
+    const { id, who } = await newUser();
+    const [from, to] = ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"].map(encodeURIComponent);
+    expect((await usage(who, `?from=${from}&to=${to}`)).json).toEqual({
+      ...{ user_id: id, from: "0000-01-01T00:00:00.000Z", to: "9999-12-31T23:59:59.999Z" },
+      ...nothing,
+    });
+  });
+
   it.each(["from=yesterday", "to=2026-13-01", "from=2026-02-30", "to=2026-01-31T12:00:00", "from=1700000000", "to="])(
     "refuses %s",
     async (query) => {

@@ -61,7 +61,7 @@ export function framesOf(text: string): Frame[] {
     .split(/(?<=\n\n)/)
     .filter((raw) => raw.endsWith("\n\n") && !raw.startsWith(":"))
     .map((raw) => {
-      const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(raw)?.[1];
+      const field = (name: string) => new RegExp(`(?:^|\\n)${name}: ([^\\n]*)\\n`).exec(raw)?.[1];
       return { raw, id: field("id"), event: field("event") ?? "", data: JSON.parse(field("data") ?? "null") };
     });
 }

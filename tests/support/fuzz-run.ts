@@ -1,0 +1,101 @@
+import { setImmediate } from "node:timers/promises";
+import fc from "fast-check";
+import { expect } from "vitest";
+import { mintToken } from "../../src/http/auth.ts";
+import { as, SECRET } from "./app.ts";
+import { type Description, describeDocument } from "./fuzz-document.ts";
+import { judge } from "./fuzz-judge.ts";
+import { createPool, type Pool } from "./fuzz-pool.ts";
+import { type Caller, curlOf, type Draft, pathOf, requests, type Sent, sentOf } from "./fuzz-request.ts";
+import { type HttpApp, startHttp } from "./http-app.ts";
+
+/** An answer that has not ended by then never does, in milliseconds. */
+const PATIENCE_MS = 10_000;
+
+export type Tally = Map<string, { sent: number; done: number }>;
+type Run = { seed: number; numRuns: number; tally: Tally };
+
+/** Sends so many requests to a service with this environment, and holds every answer to its document. */
+export async function fuzz(env: Record<string, string>, { seed, numRuns, tally }: Run): Promise<void> {
+  const app = await startHttp(env);
+  const unheard: unknown[] = [];
+  const hear = (reason: unknown) => void unheard.push(reason);
+  process.on("unhandledRejection", hear);
+  try {
+    const description = describeDocument((await app.call("GET", "/openapi.json")).json);
+    for (const { name } of description.operations) if (!tally.has(name)) tally.set(name, { sent: 0, done: 0 });
+    const pool = createPool();
+    const callers = env["JWT_SECRET"] === undefined ? openCallers : await closedCallers();
+    const property = fc.asyncProperty(requests(description, callers), (draft) =>
+      tryOne({ app, description, pool, tally, unheard }, draft),
+    );
+    await fc.assert(property, { seed, numRuns, includeErrorInReport: true });
+  } finally {
+    process.off("unhandledRejection", hear);
+    await app.stop();
+  }
+}
+
+type World = { app: HttpApp; description: Description; pool: Pool; tally: Tally; unheard: unknown[] };
+
+async function tryOne({ app, description, pool, tally, unheard }: World, draft: Draft): Promise<void> {
+  const sent = sentOf(draft, pool);
+  const { caller, operation } = draft;
+  const reached = description.at(sent.method, pathOf(sent));
+  try {
+    const called = await send(app, sent);
+    judge(description, draft, { sent, called });
+    await setImmediate(); // Node tells only then of a failure that nobody heard, which would end the service
+    expect(unheard.splice(0), "failures of this request, or the one before, that nobody heard").toEqual([]);
+    const isDone = called.status >= 200 && called.status < 300 && reached === operation;
+    if (draft.isTwice && isDone) {
+      const again = await send(app, sent);
+      judge(description, draft, { sent, called: again });
+      expect(again.status, `the same answer for the same key: ${again.text}`).toBe(called.status);
+    }
+    if (isDone && sent.method === "DELETE") pool.forget(sent.path);
+    else if (isDone) pool.learn(caller.name, operation, called);
+    const counted = tally.get(operation.name) ?? { sent: 0, done: 0 };
+    tally.set(operation.name, { sent: counted.sent + 1, done: counted.done + (isDone ? 1 : 0) });
+  } catch (error) {
+    const what = error instanceof Error ? error.message : String(error);
+    throw new Error(`${curlOf(sent)}\n${what}`, { cause: error });
+  }
+}
+
+async function send(app: HttpApp, { method, path, headers, body }: Sent) {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("the answer does not end")), PATIENCE_MS);
+  try {
+    return await Promise.race([app.request(path, { method, headers, body: body && Buffer.from(body) }), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const caller = (name: string, headers: Record<string, string>, isRefused = false): Caller => ({
+  name,
+  headers,
+  isRefused,
+});
+
+const openCallers: [number, Caller][] = [
+  [4, caller("alice", { "x-user-id": "alice" })],
+  [2, caller("anonymous", {})],
+  [1, caller("bob", { "x-user-id": "bob" })],
+];
+
+async function closedCallers(): Promise<[number, Caller][]> {
+  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+  const expired = await mintToken(SECRET, { sub: "alice", role: "admin", expires: "-1h" });
+  const forged = await mintToken(`${SECRET}, or not`, { sub: "alice", role: "admin", expires: "1h" });
+  return [
+    [10, caller("alice", await as("alice"))],
+    [2, caller("bob", await as("bob"))],
+    [2, caller("agent", await as("agent", "agent"))],
+    [5, caller("root", await as("root", "admin"))],
+    [1, caller("nobody", {}, true)],
+    [1, caller("expired", bearer(expired), true)],
+    [1, caller("forged", bearer(forged), true)],
+  ];
+}
