@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { expect } from "vitest";
-import { mintToken } from "../../src/http/auth.ts";
+import { mintToken } from "../../src/http/tokens.ts";
 import { as, SECRET } from "./app.ts";
 import { type Description, describeDocument } from "./fuzz-document.ts";
 import { judge } from "./fuzz-judge.ts";
