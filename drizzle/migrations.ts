@@ -47,6 +47,22 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sql": [
       "CREATE INDEX `turns_open_by_user` ON `turns` (`user_id`) WHERE status in ('queued', 'in_progress');"
     ]
+  },
+  {
+    "tag": "0004_live_sessions",
+    "when": 1795550028217,
+    "sha256": "d7cc051baa019fd4970418a7a60fe17350242466a95fed15521bfb4c2ba5f9a5",
+    "sql": [
+      "CREATE TABLE `read_markers` (\n\t`conversation_id` text NOT NULL,\n\t`reader_id` text NOT NULL,\n\t`seq` integer NOT NULL,\n\tPRIMARY KEY(`conversation_id`, `reader_id`),\n\tFOREIGN KEY (`conversation_id`) REFERENCES `conversations`(`id`) ON UPDATE no action ON DELETE cascade\n);",
+      "ALTER TABLE `conversations` ADD `queued_at` integer;",
+      "ALTER TABLE `conversations` ADD `told` integer DEFAULT 2147483647 NOT NULL;",
+      "CREATE INDEX `conversations_waiting` ON `conversations` (`queued_at`,`id`) WHERE control = 'queue';",
+      "CREATE INDEX `conversations_by_agent` ON `conversations` (`agent_id`,`updated_at`) WHERE agent_id is not null;",
+      "CREATE INDEX `conversations_untold` ON `conversations` (`id`) WHERE rev > told;",
+      "ALTER TABLE `tombstones` ADD `told` integer DEFAULT 2147483647 NOT NULL;",
+      "CREATE INDEX `tombstones_untold` ON `tombstones` (`id`) WHERE rev > told;",
+      "CREATE INDEX `messages_by_change` ON `messages` (`conversation_id`,`rev`);"
+    ]
   }
 ],
   postgres: [
@@ -95,6 +111,23 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sha256": "aecee09af248c96b81bacc6ca99a147a64bbc88cd1bb93295e8af4773a793f56",
     "sql": [
       "CREATE INDEX \"turns_open_by_user\" ON \"turns\" USING btree (\"user_id\") WHERE status in ('queued', 'in_progress');"
+    ]
+  },
+  {
+    "tag": "0004_live_sessions",
+    "when": 1795550028860,
+    "sha256": "beaa89c0cb2aca54bb5522bad1d091d774382e66c38095827b25c3460d6c6b03",
+    "sql": [
+      "CREATE TABLE \"read_markers\" (\n\t\"conversation_id\" uuid NOT NULL,\n\t\"reader_id\" text NOT NULL,\n\t\"seq\" integer NOT NULL,\n\tCONSTRAINT \"read_markers_conversation_id_reader_id_pk\" PRIMARY KEY(\"conversation_id\",\"reader_id\")\n);",
+      "ALTER TABLE \"conversations\" ADD COLUMN \"queued_at\" bigint;",
+      "ALTER TABLE \"conversations\" ADD COLUMN \"told\" integer DEFAULT 2147483647 NOT NULL;",
+      "ALTER TABLE \"tombstones\" ADD COLUMN \"told\" integer DEFAULT 2147483647 NOT NULL;",
+      "ALTER TABLE \"read_markers\" ADD CONSTRAINT \"read_markers_conversation_id_conversations_id_fk\" FOREIGN KEY (\"conversation_id\") REFERENCES \"public\".\"conversations\"(\"id\") ON DELETE cascade ON UPDATE no action;",
+      "CREATE INDEX \"conversations_waiting\" ON \"conversations\" USING btree (\"queued_at\",\"id\") WHERE control = 'queue';",
+      "CREATE INDEX \"conversations_by_agent\" ON \"conversations\" USING btree (\"agent_id\",\"updated_at\") WHERE agent_id is not null;",
+      "CREATE INDEX \"conversations_untold\" ON \"conversations\" USING btree (\"id\") WHERE rev > told;",
+      "CREATE INDEX \"messages_by_change\" ON \"messages\" USING btree (\"conversation_id\",\"rev\");",
+      "CREATE INDEX \"tombstones_untold\" ON \"tombstones\" USING btree (\"id\") WHERE rev > told;"
     ]
   }
 ],

@@ -22,6 +22,8 @@ import { conversations } from "./routes/conversations.ts";
 import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
+import { sessionMessages } from "./routes/session-messages.ts";
+import { sessions } from "./routes/sessions.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
@@ -47,7 +49,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
   app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const surfaces = [chats, conversations, send, coaching, turns, usage];
+  const surfaces = [chats, conversations, send, coaching, turns, usage, sessions, sessionMessages];
   for (const surface of surfaces) app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
@@ -109,6 +111,7 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
       { name: "Conversations", description: "A conversation API whose answers can come several at a time." },
       { name: "Send", description: "A chat microservice: one route to send, two to look back." },
       { name: "Coaching", description: "A coaching API: a message in, a response out." },
+      { name: "Sessions", description: "Live chat: people and the assistant in one thread, handed over and back." },
       { name: "Turns", description: "A question and its answer in the making: follow it, stop it, ask again." },
       { name: "Service", description: "How the service is, and what it can do." },
       { name: "Documentation", description: "These pages." },

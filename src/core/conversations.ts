@@ -1,22 +1,41 @@
-import { and, count, desc, eq, sql } from "drizzle-orm";
+import { and, count, desc, eq, ne, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
 import { keySteps } from "../db/keys.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
-import type { Conversation } from "../db/tables.ts";
-import { notFound } from "./errors.ts";
+import { type Conversation, NOBODY_TO_TELL } from "../db/tables.ts";
+import { AppError, notFound } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
-const insertRow = statement(["id", "userId", "title", "now"], (db, $) =>
-  db
-    .insert(db.tables.conversations)
-    .values({ id: $.id, userId: $.userId, title: $.title, createdAt: $.now, updatedAt: $.now })
-    .returning(),
+const insertRow = statement(
+  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
+  (db, $) =>
+    db
+      .insert(db.tables.conversations)
+      .values({
+        id: $.conversationId,
+        userId: $.userId,
+        title: $.title,
+        agentId: $.agentId,
+        isLive: $.isLive,
+        control: $.control,
+        metadata: $.metadata,
+        previousId: $.previousId,
+        createdAt: $.now,
+        updatedAt: $.now,
+      })
+      .returning(),
 );
 
+/** What a conversation is born with that people are in, too. */
+export type LiveStart = Pick<Conversation, "isLive" | "control" | "agentId" | "metadata" | "previousId">;
+
 /** An empty conversation of the actor's user, as the database fills it up. */
-function emptyConversation(actor: Actor, { title, now }: { title: string | null; now: number }): Conversation {
+function emptyConversation(
+  actor: Actor,
+  { title, now, live }: Pick<NewConversation<unknown>, "title" | "now" | "live">,
+): Conversation {
   return {
     id: newId(),
     userId: actor.userId,
@@ -36,11 +55,15 @@ function emptyConversation(actor: Actor, { title, now }: { title: string | null;
     updatedAt: now,
     endedAt: null,
     previousId: null,
+    queuedAt: null,
+    told: NOBODY_TO_TELL,
+    ...live,
   };
 }
 
 type NewConversation<R> = {
   title: string | null;
+  live?: LiveStart;
   /** Milliseconds. */
   now: number;
   key: RequestKey | null;
@@ -53,13 +76,17 @@ type NewConversation<R> = {
 export async function createConversation<R extends Record<string, unknown>>(
   db: Db,
   actor: Actor,
-  { title, now, key, respond, read }: NewConversation<R>,
+  { key, respond, read, ...start }: NewConversation<R>,
 ): Promise<R> {
-  const made = emptyConversation(actor, { title, now });
+  const { now } = start;
+  const made = emptyConversation(actor, start);
   const response = respond(made);
   const taken = key && takenKey(actor, key, now, response);
   try {
-    await db.batch([guard(insertRow, { ...made, now }), ...keySteps(taken, { turnId: null, now })]);
+    await db.batch([
+      guard(insertRow, { ...made, conversationId: made.id, now }),
+      ...keySteps(taken, { turnId: null, now }),
+    ]);
     return response;
   } catch (error) {
     const earlier = key && isConflict(error) && (await earlierResponse(db, actor, { key, now }));
@@ -88,7 +115,11 @@ export type ConversationCursor = { updatedAt: number; id: string };
 
 export type ConversationPage = { rows: Conversation[]; next: ConversationCursor | null };
 
-const NEWEST: ConversationCursor = { updatedAt: Number.MAX_SAFE_INTEGER, id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
+/** Before every other. */
+export const NEWEST: ConversationCursor = {
+  updatedAt: Number.MAX_SAFE_INTEGER,
+  id: "ffffffff-ffff-ffff-ffff-ffffffffffff",
+};
 
 const selectPage = statement([...scopeSlots, "userId", "updatedAt", "id", "limit", "offset"], (db, $) => {
   const t = db.tables.conversations;
@@ -128,30 +159,37 @@ export async function countConversations(db: Db, actor: Actor): Promise<number> 
   return row?.total ?? 0;
 }
 
-const renameRow = statement([...scopeSlots, "id", "title", "now"], (db, $) => {
+const renameRow = statement([...scopeSlots, "conversationId", "title", "now"], (db, $) => {
   const t = db.tables.conversations;
   return db
     .update(t)
     .set({ title: $.title, updatedAt: $.now, rev: sql`${t.rev} + 1` })
-    .where(and(eq(t.id, $.id), inScope(db, $)))
+    .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
     .returning();
 });
 
-/** Throws 404 as `getConversation` does. */
+/** Throws 404 as `getConversation` does, 409 where it has ended. */
 export async function renameConversation(
   db: Db,
   actor: Actor,
   { id, title, now }: { id: string; title: string; now: number },
 ): Promise<Conversation> {
-  return only(db, guard(renameRow, { ...actor, id, title, now }));
+  const rows = await db.batch([guard(renameRow, { ...actor, conversationId: id, title, now })]).catch(async (error) => {
+    if (!isConflict(error)) throw error;
+    await getConversation(db, actor, id);
+    throw new AppError("session_ended", "The conversation has ended; it takes no more changes.");
+  });
+  const [[row]] = rows;
+  if (!row) throw notFound("conversation");
+  return row;
 }
 
-const lockRow = statement([...scopeSlots, "id"], (db, $) => {
+const lockRow = statement([...scopeSlots, "conversationId"], (db, $) => {
   const t = db.tables.conversations;
   return db
     .update(t)
     .set({ rev: sql`${t.rev} + 1` })
-    .where(and(eq(t.id, $.id), inScope(db, $)))
+    .where(and(eq(t.id, $.conversationId), inScope(db, $)))
     .returning({ id: t.id });
 });
 
@@ -191,19 +229,13 @@ export async function deleteConversation(
   const error = { code: "turn_cancelled", detail: "The conversation was deleted." };
   const [, , cancelled] = await db
     .batch([
-      guard(lockRow, { ...actor, id }),
+      guard(lockRow, { ...actor, conversationId: id }),
       step(insertTombstone, { id, now }),
       step(cancelTurns, { id, error, now }),
       step(deleteRow, { id }),
     ])
     .catch(noRow);
   return cancelled.map((turn) => turn.id);
-}
-
-async function only(db: Db, change: ReturnType<typeof guard<string, Conversation>>): Promise<Conversation> {
-  const [[row]] = await db.batch([change]).catch(noRow);
-  if (!row) throw notFound("conversation");
-  return row;
 }
 
 function noRow(error: unknown): never {

@@ -15,6 +15,8 @@ export type Code =
   | "not_latest"
   | "session_ended"
   | "session_with_agent"
+  | "already_accepted"
+  | "unlawful_move"
   | "idempotency_mismatch"
   | "validation_failed"
   | "context_too_long"

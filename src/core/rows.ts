@@ -84,7 +84,7 @@ export const refOf = (turn: Turn): TurnRef => ({
 const selectOpen = statement(["conversationId"], (db, $) => {
   const t = db.tables.turns;
   return db
-    .select({ id: t.id })
+    .select()
     .from(t)
     .where(and(eq(t.conversationId, $.conversationId), sql`status in ('queued', 'in_progress')`))
     .orderBy(t.status, t.createdAt) // "in_progress" comes before "queued"
@@ -92,9 +92,9 @@ const selectOpen = statement(["conversationId"], (db, $) => {
 });
 
 /** The turn that keeps a conversation busy, which the caller has shown to be the actor's. */
-export async function openTurn(db: Db, conversationId: string): Promise<string | undefined> {
+export async function openTurn(db: Db, conversationId: string): Promise<Turn | undefined> {
   const [row] = await db.all(selectOpen, { conversationId });
-  return row?.id;
+  return row;
 }
 
 const selectAlternatives = statement(["turnId", "conversationId"], (db, $) => {

@@ -1,6 +1,6 @@
 import { isConflict } from "../db/db.ts";
 import type { KeySwap } from "../db/keys.ts";
-import type { TurnOptions } from "../db/tables.ts";
+import type { Metadata, TurnOptions } from "../db/tables.ts";
 import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { allowanceAt, refuseSpent } from "./allowance.ts";
 import { getConversation } from "./conversations.ts";
@@ -10,6 +10,7 @@ import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
 import { LEASE_MS, type Live, type LiveTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
+import type { NewExtension } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
@@ -24,6 +25,10 @@ export type Question = {
   /** null makes a new conversation of the actor's user. */
   conversationId: string | null;
   content: string;
+  /** Who says it; the actor's user if this is left out. */
+  senderId?: string;
+  metadata?: Metadata | null;
+  extensions?: readonly NewExtension[];
   model: string | undefined;
   /** What happens where another turn is open; it waits in line if this is left out. */
   ifBusy?: IfBusy | undefined;
@@ -75,9 +80,11 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     ...actor,
     ...ids,
     ...allowanceAt(deps, now),
-    senderId: actor.userId,
+    senderId: question.senderId ?? actor.userId,
     options,
     content,
+    metadata: question.metadata ?? null,
+    extensions: (question.extensions ?? []).map((one) => ({ ...one, id: newId(), authorId: actor.self })),
     title: titleFrom(content),
     preview: previewOf(content),
     now,
@@ -184,8 +191,8 @@ export async function refuse(
   }
   await refuseSpent(deps, conversation.userId);
   if (ifBusy === "reject") {
-    const turnId = await openTurn(deps.db, conversationId);
-    if (turnId !== undefined) throw new AppError("conversation_busy", "Another turn is open here.", { turnId });
+    const open = await openTurn(deps.db, conversationId);
+    if (open) throw new AppError("conversation_busy", "Another turn is open here.", { turnId: open.id });
     return; // it ended just now
   }
   if (mayWait) return;

@@ -48,10 +48,12 @@ export const jsonFields = {
   postgres: {
     numberIn: (column: AnyColumn, field: string) => sql<number>`cast(${column} ->> ${field} as double precision)`,
     flagIn: (column: AnyColumn, field: string) => sql<boolean>`cast(${column} ->> ${field} as boolean)`,
+    textIn: (column: AnyColumn, field: string) => sql<string>`(${column} ->> ${field})`,
   },
   sqlite: {
     numberIn: (column: AnyColumn, field: string) => sql<number>`(${column} ->> ${field})`,
     flagIn: (column: AnyColumn, field: string) => sql<boolean>`(${column} ->> ${field})`,
+    textIn: (column: AnyColumn, field: string) => sql<string>`(${column} ->> ${field})`,
   },
 };
 

@@ -1,6 +1,7 @@
 import { type AnyColumn, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import type { PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
+import type { Carrier } from "./carrier.ts";
 import type { Tables } from "./tables.ts";
 import type { TurnWrites } from "./turn-writes.ts";
 
@@ -11,9 +12,10 @@ export type Verbs = Pick<PgDatabase<PostgresJsQueryResultHKT>, "select" | "inser
 export type Source = Verbs & {
   readonly tables: Tables;
   readonly now: SQL<number>;
-  /** A number or a flag inside a JSON column. */
+  /** A number, a flag or a text inside a JSON column. */
   numberIn(column: AnyColumn, field: string): SQL<number>;
   flagIn(column: AnyColumn, field: string): SQL<boolean>;
+  textIn(column: AnyColumn, field: string): SQL<string>;
 };
 
 /** One database. There is no `transaction`: what must happen together is a `batch`. */
@@ -26,6 +28,8 @@ export type Db = Source & {
    */
   batch<const S extends readonly Step<unknown>[]>(steps: S): Promise<RowsOf<S>>;
   readonly turnWrites: TurnWrites;
+  /** The way to other instances on the same database, where it has one. */
+  readonly carrier: Carrier | null;
   /** Resolves when the database answers; throws when it does not within `ms`. */
   ping(ms: number): Promise<void>;
   close(): Promise<void>;

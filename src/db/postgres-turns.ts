@@ -85,7 +85,8 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): T
 
   return {
     async begin(input, create) {
-      if (input.key || input.interrupt) return batched.begin(input, create); // rare, so it has no spelling of its own
+      const isPlain = !input.key && !input.interrupt && !input.metadata && input.extensions.length === 0;
+      if (!isPlain) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
       const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];
       const [row] = await run(create ? beginNew : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));

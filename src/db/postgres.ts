@@ -1,5 +1,6 @@
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
+import type { Carrier } from "./carrier.ts";
 import { clocks, jsonFields, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
 import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } from "./postgres-errors.ts";
@@ -9,7 +10,7 @@ import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(postgresColumns);
 // drizzle-kit reads tables from the exports of this file.
-export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones } = tables;
+export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers } = tables;
 
 type Prepared = { execute(values: Step<unknown>["values"]): Promise<unknown[]> };
 type Runner = Pick<postgres.Sql, "unsafe">;
@@ -117,6 +118,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
       client,
       batchedTurnWrites(() => db),
     ),
+    carrier: notifications(client),
     ping: (ms: number) => within(ms, client`select 1`),
     async close() {
       closed = true;
@@ -125,6 +127,21 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
   };
   return db;
 }
+
+const CHANNEL = "parley_notes";
+/** Postgres takes fewer than 8,000 bytes. */
+const LONGEST_NOTE = 7_900;
+
+/** LISTEN and NOTIFY. The driver listens over a connection of its own, and takes it up again when it is lost. */
+const notifications = (client: postgres.Sql): Carrier => ({
+  longest: LONGEST_NOTE,
+  carriesTyping: false,
+  publish: async (text) => void (await client.notify(CHANNEL, text)),
+  async subscribe(hear) {
+    const { unlisten } = await client.listen(CHANNEL, hear);
+    return unlisten;
+  },
+});
 
 function conflictIfTaken(error: unknown): never {
   throw codeOf(error) === UNIQUE_VIOLATION ? Conflict() : error;

@@ -9,7 +9,7 @@ import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(sqliteColumns as unknown as Columns);
 // drizzle-kit reads tables from the exports of this file.
-export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones } = tables;
+export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers } = tables;
 
 export type Synchronous = "full" | "normal";
 
@@ -47,6 +47,7 @@ export function sqliteDb(client: Database.Database): Db {
     batch: (steps: readonly Step<unknown>[]) =>
       new Promise<unknown[][]>((resolve, reject) => commit({ steps, resolve, reject })) as never,
     turnWrites: batchedTurnWrites(() => db),
+    carrier: null, // one process, as a rule; others see its changes when they look
     ping: async () => void client.prepare("select 1").get(),
     close: async () => void client.close(),
   };

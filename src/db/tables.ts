@@ -19,6 +19,9 @@ export type TurnError = { code: string; detail: string };
 export type ContextReport = { messages: number; omitted: number; estimated_tokens: number };
 export type Metadata = Record<string, unknown>;
 
+/** A revision that none reaches. */
+export const NOBODY_TO_TELL = 2 ** 31 - 1;
+
 /** Every table, once, in whichever dialect's words it is given. */
 export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }: Columns) {
   const { id, text, oneOf, count, amount, time, flag, json } = column;
@@ -46,8 +49,17 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       updatedAt: time().notNull(),
       endedAt: time(),
       previousId: id(),
+      /** Since when it waits for an agent. */
+      queuedAt: time(),
+      /** The revision up to which the webhook has been told; the highest there is while there is none to tell. */
+      told: count().notNull().default(NOBODY_TO_TELL),
     },
-    (t) => [index("conversations_by_user").on(t.userId, t.updatedAt, t.id)],
+    (t) => [
+      index("conversations_by_user").on(t.userId, t.updatedAt, t.id),
+      index("conversations_waiting").on(t.queuedAt, t.id).where(sql`control = 'queue'`),
+      index("conversations_by_agent").on(t.agentId, t.updatedAt).where(sql`agent_id is not null`),
+      index("conversations_untold").on(t.id).where(sql`rev > told`),
+    ],
   );
 
   const messages = table(
@@ -71,7 +83,10 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       deletedAt: time(),
       supersededAt: time(),
     },
-    (t) => [uniqueIndex("messages_in_order").on(t.conversationId, t.seq)],
+    (t) => [
+      uniqueIndex("messages_in_order").on(t.conversationId, t.seq),
+      index("messages_by_change").on(t.conversationId, t.rev),
+    ],
   );
 
   const messageExtensions = table(
@@ -135,17 +150,36 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     (t) => [primaryKey({ columns: [t.userId, t.key] }), index("idempotency_keys_by_expiry").on(t.expiresAt)],
   );
 
-  const tombstones = table("tombstones", {
-    id: id().primaryKey(),
-    userId: text().notNull(),
-    rev: count().notNull(),
-    deletedAt: time().notNull(),
-  });
+  const tombstones = table(
+    "tombstones",
+    {
+      id: id().primaryKey(),
+      userId: text().notNull(),
+      rev: count().notNull(),
+      told: count().notNull().default(NOBODY_TO_TELL),
+      deletedAt: time().notNull(),
+    },
+    (t) => [index("tombstones_untold").on(t.id).where(sql`rev > told`)],
+  );
 
-  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones };
+  // How far somebody has read: the seq of the last message.
+  const readMarkers = table(
+    "read_markers",
+    {
+      conversationId: id()
+        .notNull()
+        .references(() => conversations.id, { onDelete: "cascade" }),
+      readerId: text().notNull(),
+      seq: count().notNull(),
+    },
+    (t) => [primaryKey({ columns: [t.conversationId, t.readerId] })],
+  );
+
+  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers };
 }
 
 export type Tables = ReturnType<typeof makeTables>;
 export type Conversation = Tables["conversations"]["$inferSelect"];
 export type Message = Tables["messages"]["$inferSelect"];
+export type Extension = Tables["messageExtensions"]["$inferSelect"];
 export type Turn = Tables["turns"]["$inferSelect"];

@@ -67,7 +67,7 @@ export const createWithRevs = statement(["userId", "conversationId", "title", "p
 });
 
 export const insertPair = statement(
-  ["conversationId", "turnId", "questionId", "answerId", "senderId", "content", "now"],
+  ["conversationId", "turnId", "questionId", "answerId", "senderId", "content", "metadata", "now"],
   (db, $) => {
     const c = db.tables.conversations;
     const rev = sql<number>`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})`;
@@ -82,6 +82,7 @@ export const insertPair = statement(
         senderId: $.senderId,
         content: $.content,
         status: "completed",
+        metadata: $.metadata,
       },
       {
         ...shared,
@@ -92,6 +93,7 @@ export const insertPair = statement(
         senderId: null,
         content: "",
         status: "in_progress",
+        metadata: null,
       },
     ]);
   },

@@ -65,18 +65,20 @@ const recountOpen = statement(["conversationId"], (db, $) => {
 /** Where the ids of the stopped turns stand in the rows of `stopSteps`. */
 export const MARKED = 1;
 
+type Stopped = { conversationId: string; now: number };
+
 /** Stops all open turns of a conversation, or one. The first guard keeps it to who may see it. */
-export function stopSteps(
-  input: Scope & { conversationId: string; now: number },
+export const stopSteps = (input: Scope & Stopped, only: string | null): readonly Step<unknown>[] => [
+  guard(lock, input),
+  ...stopOpenSteps(input, only),
+];
+
+/** The same behind a guard that has taken the conversation's next revision. The first gives the ids of what it stops. */
+export function stopOpenSteps(
+  input: Stopped,
   only: string | null,
-): readonly Step<unknown>[] {
+): readonly [Step<{ id: string }>, ...Step<unknown>[]] {
   const error = { code: "turn_cancelled", detail: "The turn was cancelled." };
   const values = { ...input, only, error };
-  return [
-    guard(lock, values),
-    step(mark, values),
-    step(failAnswers, values),
-    step(closeMarked, values),
-    step(recountOpen, values),
-  ];
+  return [step(mark, values), step(failAnswers, values), step(closeMarked, values), step(recountOpen, values)];
 }

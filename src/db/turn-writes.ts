@@ -2,7 +2,8 @@ import { type Allowance, allowanceSteps } from "./allowance.ts";
 import { type Db, guard, type Step, step } from "./db.ts";
 import { type KeySwap, keySteps, type NewKey, swapSteps } from "./keys.ts";
 import type { Scope } from "./scope.ts";
-import type { Attempt, ContextReport, TurnError, TurnOptions, Usage } from "./tables.ts";
+import { insertExtension } from "./session-writes.ts";
+import type { Attempt, ContextReport, Metadata, TurnError, TurnOptions, Usage } from "./tables.ts";
 import { createWithRevs, insertAnswer, insertPair, insertTurn, isNewest, takeRev, takeRevs } from "./turn-begin.ts";
 import { closeOnConversation, closeTurn, insertAlternative, settleSteps, writeAnswer } from "./turn-finish.ts";
 import { MARKED, stopSteps } from "./turn-stop.ts";
@@ -29,6 +30,9 @@ type Beginning = Scope &
 export type BeginTurn = Beginning & {
   senderId: string;
   content: string;
+  metadata: Metadata | null;
+  /** What hangs on the question. */
+  extensions: readonly { id: string; type: string; authorId: string; data: Metadata }[];
   title: string;
   preview: string;
   /** Stops the conversation's open turns in the same commit: room counts what is left of them. */
@@ -118,6 +122,9 @@ export function batchedTurnWrites(db: () => Db): TurnWrites {
       const steps = [
         create ? guard(createWithRevs, input) : guard(takeRevs, input),
         step(insertPair, input),
+        ...input.extensions.map((one) =>
+          step(insertExtension, { ...one, messageId: input.questionId, now: input.now }),
+        ),
         step(insertTurn, input),
         ...keySteps(input.key, input),
       ];

@@ -16,6 +16,8 @@ export const statusOfCode = {
   not_latest: 409,
   session_ended: 409,
   session_with_agent: 409,
+  already_accepted: 409,
+  unlawful_move: 409,
   payload_too_large: 413,
   unsupported_media_type: 415,
   idempotency_mismatch: 422,

@@ -56,6 +56,19 @@ export const userQuery = z.object({
     .openapi({ description: "Whose: the token's own user, unless an agent, an admin or a service asks." }),
 });
 
+/** A JSON object of the caller's own, for `bytes` of UTF-8 and `levels` of depth at most. */
+export const anyObject = (bytes: number, levels: number) =>
+  z
+    .record(z.string(), z.json())
+    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= bytes, `must be at most ${bytes / 1024} KiB of JSON`)
+    .refine((value) => levelsOf(value) <= levels, `must be at most ${levels} levels deep`)
+    .openapi({ type: "object", additionalProperties: true });
+
+function levelsOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  return 1 + Math.max(0, ...Object.values(value).map(levelsOf));
+}
+
 /** What every sending route takes beside its message. */
 export const turnOptions = {
   model: z

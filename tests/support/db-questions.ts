@@ -23,6 +23,8 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     title: "A title",
     preview: "How are you?",
     model: "balanced",
+    metadata: null,
+    extensions: [],
     options: null,
     now: NOW,
     leaseMs: LEASE_MS,

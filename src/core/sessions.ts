@@ -1,0 +1,164 @@
+import { and, desc, eq, getTableColumns, ne, sql } from "drizzle-orm";
+import { type Db, guard, isConflict, type Source, type Step, statement, step } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
+import { insertMessage, moveSessionRow } from "../db/session-writes.ts";
+import type { Conversation, Metadata } from "../db/tables.ts";
+import { stopOpenSteps } from "../db/turn-stop.ts";
+import { type ConversationCursor, NEWEST } from "./conversations.ts";
+import { AppError, notFound } from "./errors.ts";
+import { newId } from "./id.ts";
+import type { Actor } from "./identity.ts";
+import { stopLive, type TurnDeps } from "./live.ts";
+import { type Move, moveSession, noteOf, type SessionState } from "./session-moves.ts";
+
+/** A session as its reader sees it: `unread` counts what others have said since the reader's marker. */
+export type Session = Conversation & { unread: number };
+
+/** Columns of a session, for a reader. */
+function sessionColumns(db: Source, reader: unknown) {
+  const { conversations: c, messages: m, readMarkers: r } = db.tables;
+  const marker = sql`coalesce((select ${r.seq} from ${r} where ${r.conversationId} = ${c.id} and ${r.readerId} = ${reader}), 0)`;
+  const unread = sql<number>`(select cast(count(*) as integer) from ${m} where ${m.conversationId} = ${c.id} and ${m.seq} > ${marker}
+    and ${m.role} <> 'system' and ${m.status} in ('completed', 'incomplete') and ${m.content} <> ''
+    and ${m.deletedAt} is null and ${m.supersededAt} is null and (${m.senderId} is null or ${m.senderId} <> ${reader}))`;
+  return { ...getTableColumns(c), unread: unread.as("unread") };
+}
+
+const selectSession = statement([...scopeSlots, "id"], (db, $) => {
+  const c = db.tables.conversations;
+  return db
+    .select(sessionColumns(db, $.self))
+    .from(c)
+    .where(and(eq(c.id, $.id), inScope(db, $)));
+});
+
+/** undefined where it is unknown, deleted or not the actor's to see. */
+export async function findSession(db: Db, actor: Actor, id: string): Promise<Session | undefined> {
+  const [row] = await db.all(selectSession, { ...actor, id });
+  return row;
+}
+
+/** Throws 404 where `findSession` finds none. */
+export async function getSession(db: Db, actor: Actor, id: string): Promise<Session> {
+  const session = await findSession(db, actor, id);
+  if (!session) throw notFound("session");
+  return session;
+}
+
+const selectSessions = statement(
+  [...scopeSlots, "userId", "notStatus", "updatedAt", "id", "limit", "offset"],
+  (db, $) => {
+    const c = db.tables.conversations;
+    return db
+      .select(sessionColumns(db, $.self))
+      .from(c)
+      .where(
+        and(
+          eq(c.userId, $.userId),
+          inScope(db, $),
+          ne(c.status, $.notStatus),
+          sql`(${c.updatedAt}, ${c.id}) < (${$.updatedAt}, ${$.id})`,
+        ),
+      )
+      .orderBy(desc(c.updatedAt), desc(c.id))
+      .limit($.limit)
+      .offset($.offset);
+  },
+);
+
+type SessionPlace = { limit: number; offset: number; after?: ConversationCursor | undefined; activeOnly: boolean };
+
+/** A page of one user's sessions, newest `updated_at` first: one more than `limit` where there are more. */
+export function listSessions(db: Db, actor: Actor, { limit, offset, after = NEWEST, activeOnly }: SessionPlace) {
+  const notStatus = activeOnly ? "ended" : "none";
+  return db.all(selectSessions, { ...actor, ...after, notStatus, limit: limit + 1, offset });
+}
+
+export type SessionChange = {
+  id: string;
+  /** Where the session should go; null leaves it where it is. */
+  move: Move | null;
+  reason?: string | undefined;
+  /** Merged into what is there; a field that is null is taken out. */
+  metadata?: Metadata | undefined;
+};
+
+const TRIES = 50;
+
+/**
+ * Moves a session, or changes what is noted on it. Whether a move is lawful is decided by the state that the database
+ * has at its commit: of two at once one wins. A move that takes a session from the assistant stops its turns in the same
+ * commit. Throws 404 as `getSession` does, 403 where the actor may not make the move, 409 where the state forbids it.
+ */
+export async function changeSession(deps: TurnDeps, actor: Actor, change: SessionChange): Promise<Session> {
+  for (let i = 0; i < TRIES; i++) {
+    const before = await getSession(deps.db, actor, change.id);
+    const after = stateAfter(before, change, actor);
+    if (after === before && change.metadata === undefined) return before;
+    const steps = changeSteps(deps, actor, { before, after, change });
+    const rows = await deps.db.batch(steps).catch(nothingIfConflict);
+    if (!rows) continue; // somebody was faster: their state decides
+    if (steps.length > 1)
+      stopLive(
+        deps.live,
+        (rows[STOPPED] as { id: string }[]).map((turn) => turn.id),
+      );
+    return getSession(deps.db, actor, change.id);
+  }
+  throw new AppError("unlawful_move", "The session is being changed by others all the time; try again.");
+}
+
+function stateAfter(before: Session, { move, metadata }: SessionChange, { sees }: Actor): SessionState {
+  if (before.status === "ended" && (!move || metadata !== undefined)) {
+    throw new AppError("session_ended", "The session has ended, for good.");
+  }
+  if (!move) return before;
+  const moved = moveSession(before, move, sees === "own" ? "customer" : "staff");
+  if (moved.kind === "refused") throw new AppError(moved.code, moved.detail);
+  return moved.kind === "moved" ? moved.state : before;
+}
+
+/** Where the ids of the turns that a move stopped stand in the rows of its batch. */
+const STOPPED = 2;
+
+type Change = { before: Session; after: SessionState; change: SessionChange };
+
+function changeSteps({ clock }: TurnDeps, actor: Actor, { before, after, change }: Change): Step<unknown>[] {
+  const { id: conversationId } = before;
+  const now = clock();
+  const moves = after !== before;
+  const row = guard(moveSessionRow, {
+    ...actor,
+    conversationId,
+    before: `${before.status} ${before.control}`,
+    agentBefore: before.agentId,
+    metadataBefore: before.metadata && JSON.stringify(before.metadata),
+    status: after.status,
+    control: after.control,
+    agentId: after.agentId,
+    isLive: before.isLive || after.status === "transferred",
+    metadata: merged(before.metadata, change.metadata),
+    queuedAt: after.control !== "queue" ? null : (before.queuedAt ?? now),
+    endedAt: after.status === "ended" ? now : null,
+    now,
+  });
+  if (!moves) return [row];
+  const noted = {
+    event: after.status === "ended" ? "ended" : `to_${after.control}`,
+    by: actor.self,
+    ...(after.agentId !== null && { agent_id: after.agentId }),
+    ...(change.reason !== undefined && { reason: change.reason }),
+  };
+  const content = noteOf(before, after);
+  const note = { id: newId(), conversationId, role: "system", senderId: null, content, metadata: noted, now };
+  return [row, step(insertMessage, note), ...stopOpenSteps({ conversationId, now }, null)];
+}
+
+function merged(before: Metadata | null, patch: Metadata | undefined): Metadata | null {
+  if (patch === undefined) return before;
+  return Object.fromEntries(Object.entries({ ...before, ...patch }).filter(([, value]) => value !== null));
+}
+
+function nothingIfConflict(error: unknown): undefined {
+  if (!isConflict(error)) throw error;
+}

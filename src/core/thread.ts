@@ -1,0 +1,134 @@
+import { and, asc, desc, eq, gt, isNull, type SQL, sql } from "drizzle-orm";
+import { type Db, type Source, statement } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
+import type { Extension, Message } from "../db/tables.ts";
+import { notFound } from "./errors.ts";
+import type { Actor } from "./identity.ts";
+
+/** A session's messages as its people see them: notes, answers in the making and failed ones too. */
+
+/** A message with what hangs on it: attachments, reactions, earlier texts and whatever else, oldest first. */
+export type Post = Message & { extensions: Extension[] };
+
+/** The end of every thread. */
+const NEWEST = 2 ** 31 - 1;
+
+const standing = (db: Source): SQL | undefined =>
+  and(isNull(db.tables.messages.deletedAt), isNull(db.tables.messages.supersededAt));
+
+const inThread = [...scopeSlots, "conversationId", "after", "before", "limit", "offset"] as const;
+
+const selectOldest = statement(inThread, (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
+  return db
+    .select({ message: m })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), gt(m.seq, $.after), standing(db)))
+    .orderBy(asc(m.seq))
+    .limit($.limit)
+    .offset($.offset);
+});
+
+const selectNewest = statement(inThread, (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
+  return db
+    .select({ message: m })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), sql`${m.seq} < ${$.before}`, standing(db)))
+    .orderBy(desc(m.seq))
+    .limit($.limit)
+    .offset($.offset);
+});
+
+type Part = { conversationId: string; limit: number; offset?: number; after?: number | undefined };
+
+/** A page of a session's messages from its beginning, oldest first: one more than `limit` where there are more. */
+export async function listPosts(db: Db, actor: Actor, { limit, offset = 0, after = -1, ...of }: Part): Promise<Post[]> {
+  const rows = await db.all(selectOldest, { ...actor, ...of, after, before: NEWEST, limit: limit + 1, offset });
+  return withExtensions(
+    db,
+    rows.map((row) => row.message),
+  );
+}
+
+/** The newest messages of a session, oldest first. */
+export async function newestPosts(db: Db, actor: Actor, { conversationId, limit }: Part): Promise<Post[]> {
+  const part = { conversationId, after: -1, before: NEWEST, limit, offset: 0 };
+  const rows = await db.all(selectNewest, { ...actor, ...part });
+  return withExtensions(db, rows.map((row) => row.message).reverse());
+}
+
+const selectPost = statement([...scopeSlots, "id"], (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
+  return db
+    .select({ message: m })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .where(and(eq(m.id, $.id), inScope(db, $)));
+});
+
+/** Throws 404 where it is unknown or not the actor's to see, or deleted and the actor no admin. */
+export async function getPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const [row] = await db.all(selectPost, { ...actor, id });
+  if (!row || (row.message.deletedAt !== null && actor.sees !== "all")) throw notFound("message");
+  const [post] = await withExtensions(db, [row.message]);
+  if (!post) throw notFound("message");
+  return post;
+}
+
+const selectChanged = statement(["conversationId", "rev", "seq", "upTo", "limit"], (db, $) => {
+  const m = db.tables.messages;
+  return db
+    .select()
+    .from(m)
+    .where(
+      and(
+        eq(m.conversationId, $.conversationId),
+        sql`(${m.rev}, ${m.seq}) > (cast(${$.rev} as integer), cast(${$.seq} as integer))`,
+        sql`${m.rev} <= cast(${$.upTo} as integer)`,
+      ),
+    )
+    .orderBy(asc(m.rev), asc(m.seq))
+    .limit($.limit);
+});
+
+type Changes = { conversationId: string; rev: number; seq: number; upTo: number; limit: number };
+
+/**
+ * Messages whose last change comes after the place `(rev, seq)` and not after `upTo`, in the order of their changes,
+ * deleted ones among them. For a reader that has shown that it may see the session.
+ */
+export async function changedPosts(db: Db, changes: Changes): Promise<Post[]> {
+  return withExtensions(db, await db.all(selectChanged, changes));
+}
+
+const selectExtensions = statement(["conversationId", "from", "to"], (db, $) => {
+  const { messageExtensions: e, messages: m } = db.tables;
+  return db
+    .select({ extension: e })
+    .from(e)
+    .innerJoin(m, eq(m.id, e.messageId))
+    .where(
+      and(
+        eq(m.conversationId, $.conversationId),
+        sql`${m.seq} between cast(${$.from} as integer) and cast(${$.to} as integer)`,
+      ),
+    )
+    .orderBy(asc(e.createdAt), asc(e.id));
+});
+
+/** Of messages of one conversation, as the caller has read them in scope. */
+async function withExtensions(db: Db, messages: readonly Message[]): Promise<Post[]> {
+  const [first] = messages;
+  if (!first) return [];
+  const seqs = messages.map(({ seq }) => seq);
+  const { conversationId } = first;
+  const rows = await db.all(selectExtensions, { conversationId, from: Math.min(...seqs), to: Math.max(...seqs) });
+  const byMessage = Map.groupBy(rows, (row) => row.extension.messageId);
+  return messages.map((message) => ({
+    ...message,
+    extensions: (byMessage.get(message.id) ?? []).map((row) => row.extension),
+  }));
+}

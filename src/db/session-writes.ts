@@ -1,0 +1,210 @@
+import { and, eq, ne, sql } from "drizzle-orm";
+import { statement } from "./db.ts";
+import { inScope, scopeSlots } from "./scope.ts";
+
+/** The statements with which people change a session. The first of each batch takes the conversation's next revision. */
+
+const sameAs = (column: unknown, slot: unknown) =>
+  sql`cast(${column} as text) is not distinct from cast(${slot} as text)`;
+
+/** A guard: changes hands from the very state that was looked at, so that of two movers one wins. */
+export const moveSessionRow = statement(
+  [
+    ...scopeSlots,
+    "conversationId",
+    "before",
+    "agentBefore",
+    "metadataBefore",
+    "status",
+    "control",
+    "agentId",
+    "isLive",
+    "metadata",
+    "queuedAt",
+    "endedAt",
+    "now",
+  ],
+  (db, $) => {
+    const t = db.tables.conversations;
+    return db
+      .update(t)
+      .set({
+        rev: sql`${t.rev} + 1`,
+        status: $.status,
+        control: $.control,
+        agentId: $.agentId,
+        isLive: $.isLive,
+        metadata: $.metadata,
+        queuedAt: $.queuedAt,
+        endedAt: $.endedAt,
+        updatedAt: $.now,
+      })
+      .where(
+        and(
+          eq(t.id, $.conversationId),
+          inScope(db, $),
+          sql`${t.status} || ' ' || ${t.control} = ${$.before}`,
+          sameAs(t.agentId, $.agentBefore),
+          sameAs(t.metadata, $.metadataBefore),
+        ),
+      )
+      .returning();
+  },
+);
+
+/** A guard: room for one message in a session that has not ended. */
+export const takeMessageRev = statement(
+  [...scopeSlots, "conversationId", "listed", "title", "preview", "now"],
+  (db, $) => {
+    const t = db.tables.conversations;
+    const listed = sql`cast(${$.listed} as integer)`;
+    return db
+      .update(t)
+      .set({
+        rev: sql`${t.rev} + 1`,
+        messageCount: sql`${t.messageCount} + ${listed}`,
+        lastMessage: sql`case when ${listed} = 1 then cast(${$.preview} as text) else ${t.lastMessage} end`,
+        lastSeq: sql`case when ${listed} = 1 then ${t.rev} + 1 else ${t.lastSeq} end`,
+        title: sql`coalesce(${t.title}, cast(${$.title} as text))`,
+        updatedAt: $.now,
+      })
+      .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
+      .returning({ rev: t.rev });
+  },
+);
+
+/** A guard: the next revision of a session that has not ended, for a change to one of its messages. */
+export const takeChangeRev = statement([...scopeSlots, "conversationId", "now"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .update(t)
+    .set({ rev: sql`${t.rev} + 1`, updatedAt: $.now })
+    .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
+    .returning({ rev: t.rev });
+});
+
+export const insertMessage = statement(
+  ["conversationId", "id", "role", "senderId", "content", "metadata", "now"],
+  (db, $) => {
+    const { conversations: c, messages: m } = db.tables;
+    const rev = sql<number>`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})`;
+    return db
+      .insert(m)
+      .values({
+        id: $.id,
+        conversationId: $.conversationId,
+        seq: rev,
+        rev,
+        role: $.role,
+        senderId: $.senderId,
+        content: $.content,
+        status: "completed",
+        metadata: $.metadata,
+        createdAt: $.now,
+      })
+      .returning();
+  },
+);
+
+/** A guard: another text in place of the very one that was looked at. */
+export const editMessageRow = statement(["conversationId", "id", "before", "content", "now"], (db, $) => {
+  const { conversations: c, messages: m } = db.tables;
+  return db
+    .update(m)
+    .set({
+      content: $.content,
+      editedAt: $.now,
+      rev: sql`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})`,
+    })
+    .where(
+      and(
+        eq(m.id, $.id),
+        eq(m.conversationId, $.conversationId),
+        eq(m.content, $.before),
+        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null and ${m.supersededAt} is null`,
+      ),
+    )
+    .returning();
+});
+
+/** A guard: a message is deleted once, and not while it is being made. */
+export const deleteMessageRow = statement(["conversationId", "id", "now"], (db, $) => {
+  const { conversations: c, messages: m } = db.tables;
+  return db
+    .update(m)
+    .set({ deletedAt: $.now, rev: sql`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})` })
+    .where(
+      and(
+        eq(m.id, $.id),
+        eq(m.conversationId, $.conversationId),
+        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null`,
+      ),
+    )
+    .returning();
+});
+
+/** A guard: stamps a message whose extensions have changed, unless it is deleted. */
+export const touchMessageRow = statement(["conversationId", "id"], (db, $) => {
+  const { conversations: c, messages: m } = db.tables;
+  return db
+    .update(m)
+    .set({ rev: sql`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})` })
+    .where(and(eq(m.id, $.id), eq(m.conversationId, $.conversationId), sql`${m.deletedAt} is null`))
+    .returning({ id: m.id });
+});
+
+const LISTED = sql`m.status in ('completed', 'incomplete') and m.content <> '' and m.role <> 'system' and m.deleted_at is null and m.superseded_at is null`;
+
+/** What lists show of a conversation one of whose messages was edited or deleted: their number, and the newest. */
+export const resettle = statement(["conversationId"], (db, $) => {
+  const { conversations: c } = db.tables;
+  const listed = sql`from messages m where m.conversation_id = ${$.conversationId} and ${LISTED}`;
+  const newest = sql`${listed} order by m.seq desc limit 1`;
+  return db
+    .update(c)
+    .set({
+      messageCount: sql`(select count(*) ${listed})`,
+      lastSeq: sql`coalesce((select m.seq ${newest}), 0)`,
+      lastMessage: sql`(select case when length(m.content) > 200 then substr(m.content, 1, 199) || '…' else m.content end ${newest})`,
+    })
+    .where(eq(c.id, $.conversationId));
+});
+
+export const insertExtension = statement(["id", "messageId", "type", "authorId", "data", "now"], (db, $) =>
+  db
+    .insert(db.tables.messageExtensions)
+    .values({
+      id: $.id,
+      messageId: $.messageId,
+      type: $.type,
+      authorId: $.authorId,
+      data: $.data,
+      createdAt: $.now,
+    })
+    .returning(),
+);
+
+export const deleteExtensionRow = statement(["id", "messageId"], (db, $) => {
+  const e = db.tables.messageExtensions;
+  return db
+    .delete(e)
+    .where(and(eq(e.id, $.id), eq(e.messageId, $.messageId)))
+    .returning({ id: e.id });
+});
+
+/** A guard: the message holds fewer than `most` extensions, none of them this reaction (null for any other type). */
+export const hasRoom = statement(["messageId", "authorId", "emoji", "most"], (db, $) => {
+  const { messages: m, messageExtensions: e } = db.tables;
+  const emoji = sql`cast(${$.emoji} as text)`;
+  const of = sql`from ${e} where ${e.messageId} = ${$.messageId}`;
+  return db
+    .select({ id: m.id })
+    .from(m)
+    .where(
+      and(
+        eq(m.id, $.messageId),
+        sql`(select count(*) ${of}) < cast(${$.most} as integer)`,
+        sql`(${emoji} is null or not exists (select 1 ${of} and ${e.type} = 'reaction' and ${e.authorId} = ${$.authorId} and ${db.textIn(e.data, "emoji")} = ${emoji}))`,
+      ),
+    );
+});
