@@ -22,6 +22,7 @@ import { conversations } from "./routes/conversations.ts";
 import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
+import { sessionEvents } from "./routes/session-events.ts";
 import { sessionMessages } from "./routes/session-messages.ts";
 import { sessions } from "./routes/sessions.ts";
 import { turns } from "./routes/turns.ts";
@@ -49,7 +50,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
   app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const surfaces = [chats, conversations, send, coaching, turns, usage, sessions, sessionMessages];
+  const surfaces = [chats, conversations, send, coaching, turns, usage, sessions, sessionMessages, sessionEvents];
   for (const surface of surfaces) app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {

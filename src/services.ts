@@ -1,5 +1,7 @@
 import type { Redis } from "./bus/redis.ts";
 import type { TurnDeps } from "./core/live.ts";
+import type { Bus } from "./core/notes.ts";
+import type { Watch } from "./core/watch.ts";
 import type { Db } from "./db/db.ts";
 import type { Logger } from "./http/log.ts";
 
@@ -15,6 +17,8 @@ export type ModelList = {
 export type Services = {
   readonly db: Db;
   readonly redis: Redis | null;
+  readonly bus: Bus;
+  readonly watch: Watch;
   readonly turns: TurnDeps;
   /** Milliseconds since 1970. */
   readonly clock: () => number;

@@ -1,12 +1,15 @@
 import pkg from "../package.json" with { type: "json" };
 import { createApp } from "./app.ts";
 import { type Buckets, localBuckets, sharedBuckets } from "./bus/buckets.ts";
+import { openBus } from "./bus/bus.ts";
 import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
 import { sleep } from "./core/time.ts";
-import { startUpkeep } from "./core/upkeep.ts";
+import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
+import { createWatch } from "./core/watch.ts";
+import { announcing } from "./db/announcing.ts";
 import { openDatabase } from "./db/index.ts";
 import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
@@ -30,8 +33,10 @@ export const { version } = pkg;
 
 /** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
-  const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const database = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
+  const bus = await openBus(redis?.carrier ?? database.carrier, log);
+  const db = announcing(database, (conversationId) => bus.send({ type: "changed", conversationId }));
   const transport = createTransport();
   const registry = createRegistry(config.models, transport);
   const timeouts = {
@@ -52,9 +57,13 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
     log,
   };
   let phase: ReturnType<Services["phase"]> = "starting";
-  const services = { db, redis, turns, clock, log, models: registry.list, version, phase: () => phase };
+  const watch = createWatch({ ...turns, bus });
+  const services = { db, redis, bus, watch, turns, clock, log, models: registry.list, version, phase: () => phase };
   const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
   const stopUpkeep = await startUpkeep(turns);
+  bus.listen((note, from) => {
+    if (from === "elsewhere" && turns.live.lines.has(note.conversationId)) heedAtOnce(turns);
+  });
   return {
     app,
     models: registry.list(),
@@ -65,13 +74,19 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
       phase = "draining";
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
       stopUpkeep();
+      watch.stop();
       await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
       await transport.close();
+      await bus.close();
       await redis?.close();
       await db.close();
     },
   };
 }
+
+/** Another instance has changed a conversation whose turns run here: it may have cancelled them. */
+const heedAtOnce = (turns: TurnDeps) =>
+  heedCancellations(turns).catch((error) => turns.log.error({ err: error }, "cancellations could not be looked for"));
 
 function bucketsFor({ RATE_LIMIT: rate }: Config, redis: Redis | null): Buckets | null {
   if (rate === null) return null;

@@ -1,3 +1,5 @@
+import type { Carrier } from "../db/carrier.ts";
+
 type Client = Awaited<ReturnType<typeof makeClient>>;
 type Log = { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 
@@ -12,8 +14,13 @@ const RECONNECT_MS = 500;
 export type Redis = {
   /** What a command answers; undefined where Redis is away, silent or refuses: its callers go on without it. */
   ask<T>(command: (client: Client) => Promise<T>): Promise<T | undefined>;
+  /** Carries texts to all who are on it; what is sent while it is away is lost. */
+  readonly carrier: Carrier;
   close(): Promise<void>;
 };
+
+const CHANNEL = "parley:notes";
+const LONGEST = 65_536;
 
 /** Connects in the background, and again whenever the connection is lost. */
 export async function openRedis(url: string, log: Log): Promise<Redis> {
@@ -30,26 +37,37 @@ export async function openRedis(url: string, log: Log): Promise<Redis> {
   });
   client.connect().catch(() => {}); // told by the "error" event, and tried again
 
-  return {
-    async ask(command) {
-      if (!client.isReady || performance.now() < quietUntil) return undefined;
-      const { promise: late, resolve } = Promise.withResolvers<undefined>();
-      const timer = setTimeout(() => {
-        quietUntil = performance.now() + PAUSE_MS;
-        resolve(undefined);
-      }, PATIENCE_MS);
-      try {
-        return await Promise.race([command(client), late]);
-      } catch {
-        return undefined; // lost in the middle of it; the "error" event says so
-      } finally {
-        clearTimeout(timer);
-      }
-    },
-    async close() {
-      client.destroy();
-    },
+  const ask: Redis["ask"] = async (command) => {
+    if (!client.isReady || performance.now() < quietUntil) return undefined;
+    const { promise: late, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => {
+      quietUntil = performance.now() + PAUSE_MS;
+      resolve(undefined);
+    }, PATIENCE_MS);
+    try {
+      return await Promise.race([command(client), late]);
+    } catch {
+      return undefined; // lost in the middle of it; the "error" event says so
+    } finally {
+      clearTimeout(timer);
+    }
   };
+  const carrier: Carrier = {
+    longest: LONGEST,
+    carriesTyping: true,
+    publish: async (text) => void (await ask((one) => one.publish(CHANNEL, text))),
+    subscribe: (hear) => subscribe(client, hear),
+  };
+  return { ask, carrier, close: async () => client.destroy() };
+}
+
+/** Over a connection of its own, which it takes up again with every new connection. */
+async function subscribe(client: Client, hear: (text: string) => void): Promise<() => Promise<void>> {
+  const ear = client.duplicate({ disableOfflineQueue: false }); // the subscription waits for the connection
+  ear.on("error", () => {}); // the other connection's error says so
+  ear.connect().catch(() => {});
+  ear.subscribe(CHANNEL, hear).catch(() => {});
+  return async () => ear.destroy();
 }
 
 async function makeClient(url: string) {
