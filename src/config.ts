@@ -60,6 +60,7 @@ const environment = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
+  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
   DRAIN_TIMEOUT_S: whole(0, 3600).default(20),
   SYSTEM_PROMPT: z.string().optional(),
   LOG_LEVEL: z

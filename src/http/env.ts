@@ -3,6 +3,6 @@ import type { Principal } from "../core/identity.ts";
 /** What a request carries through Hono. */
 export type HttpEnv = {
   Variables: { principal: Principal; requestId: string };
-  /** Bun gives its server; on Node there is no such function. */
-  Bindings: { timeout?: (request: Request, seconds: number) => void };
+  /** Bun cuts a connection that is silent, also one that waits for its answer; Node does not, and has no such function. */
+  Bindings: { holdOpen?: (request: Request) => () => void };
 };

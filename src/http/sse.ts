@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { HttpEnv } from "./env.ts";
+import { holdOpen } from "./wait.ts";
 
 /** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
 const BEAT_MS = 8_000;
@@ -27,15 +28,14 @@ export function eventStream(
     "X-Accel-Buffering": "no",
   };
   if (c.req.method === "HEAD") return c.body(null, 200, headers);
-  c.env?.timeout?.(c.req.raw, 0); // Bun would cut a silent connection
   const failed = (error: unknown) =>
     log.error({ err: error, request_id: c.get("requestId") }, "an event stream failed");
-  return c.body(streamOf(texts, failed), 200, headers);
+  return c.body(streamOf(texts, { failed, letGo: holdOpen(c) }), 200, headers);
 }
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  failed: (error: unknown) => void,
+  { failed, letGo }: { failed(error: unknown): void; letGo(): void },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -44,6 +44,7 @@ function streamOf(
   let missed = 0;
   function leave() {
     clearInterval(beat);
+    letGo();
     leaving.abort();
   }
   return new ReadableStream<Uint8Array>({
