@@ -12,6 +12,10 @@ export type Patience = { headers: number; request: number; idle: number };
 const PATIENCE: Patience = { headers: 15_000, request: 60_000, idle: 60_000 };
 /** Of a request line and its headers; Bun's own limit is the same. */
 const MAX_HEADER_BYTES = 16_384;
+/** Of two the first would count here and perhaps the second before us; on Bun one with a slash would be part of the path. */
+const HOST = /^([\w.-]*|\[[\da-f:.]+\])(:\d+)?$/i;
+const refuse = () => new Response(null, { status: 400, headers: { Connection: "close" } });
+const beFull = () => new Response(null, { status: 503, headers: { Connection: "close", "Retry-After": "1" } });
 const IDLE_CHECK_MS = 50;
 
 export type Listening = { port: number; close(): Promise<void> };
@@ -20,7 +24,8 @@ type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS">;
 
 /** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
 export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {
-  return process.versions["bun"] ? listenOnBun(fetch, address, patience) : listenOnNode(fetch, address, patience);
+  const one: Fetch = (request, env) => (HOST.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse());
+  return process.versions["bun"] ? listenOnBun(one, address, patience) : listenOnNode(one, address, patience);
 }
 
 /** Bun gives headers ten to twelve seconds, whatever is set; a body that comes too slowly counts as idle. */
@@ -32,7 +37,7 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
     idleTimeout,
     fetch(request, bun) {
       // It counts no connections, only requests that have no answer yet.
-      if (bun.pendingRequests > MAX_CONNECTIONS) return new Response(null, { status: 503, headers: FULL });
+      if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();
       return fetch(request, { holdOpen });
     },
   });
@@ -42,8 +47,6 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
   }
   return { port: server.port ?? PORT, close: () => server.stop() };
 }
-
-const FULL = { Connection: "close", "Retry-After": "1" };
 
 function listenOnNode(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, patience: Patience): Promise<Listening> {
   const serverOptions = {
