@@ -13,7 +13,7 @@ const PATIENCE: Patience = { headers: 15_000, request: 60_000, idle: 60_000 };
 /** Of a request line and its headers; Bun's own limit is the same. */
 const MAX_HEADER_BYTES = 16_384;
 /** Of two the first would count here and perhaps the second before us; on Bun one with a slash would be part of the path. */
-const HOST = /^([\w.-]*|\[[\da-f:.]+\])(:\d+)?$/i;
+const HOST_HEADER = /^([\w.-]*|\[[\da-f:.]+\])(:\d+)?$/i;
 const refuse = () => new Response(null, { status: 400, headers: { Connection: "close" } });
 const beFull = () => new Response(null, { status: 503, headers: { Connection: "close", "Retry-After": "1" } });
 const IDLE_CHECK_MS = 50;
@@ -24,7 +24,8 @@ type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS">;
 
 /** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
 export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {
-  const one: Fetch = (request, env) => (HOST.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse());
+  const one: Fetch = (request, env) =>
+    HOST_HEADER.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse();
   return process.versions["bun"] ? listenOnBun(one, address, patience) : listenOnNode(one, address, patience);
 }
 
