@@ -67,6 +67,7 @@ const environment = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
+  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
   REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional(),
   RATE_LIMIT: z.string().transform(rate).optional(),
   TRUST_PROXY: whole(0, 10).default(0),

@@ -65,6 +65,7 @@ const wrong: Record<string, string[]> = {
   IDLE_TIMEOUT_MS: ["0", "15s"],
   TURN_TIMEOUT_MS: ["0", "2147483648", "Infinity"],
   MAX_BODY_BYTES: ["0", "1MB", "9".repeat(12)],
+  MAX_CONNECTIONS: ["0", "many", "9".repeat(12)],
   DRAIN_TIMEOUT_S: ["-2", "3601", "a minute"],
   LOG_LEVEL: ["loud", "INFO"],
   LOG_FORMAT: ["xml", "JSON"],

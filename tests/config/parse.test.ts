@@ -25,6 +25,7 @@ describe("without any variable", () => {
       IDLE_TIMEOUT_MS: 15_000,
       TURN_TIMEOUT_MS: 300_000,
       MAX_BODY_BYTES: 1_048_576,
+      MAX_CONNECTIONS: 10_000,
       DRAIN_TIMEOUT_S: 20,
       LOG_LEVEL: "info",
       models: { openai: null, groq: null, aliases: new Map() },
@@ -38,7 +39,9 @@ describe("without any variable", () => {
       .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
       .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
       .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
-      .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
+      .concat(
+        " IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES MAX_CONNECTIONS DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT",
+      )
       .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
