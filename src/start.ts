@@ -7,6 +7,7 @@ import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
 import { sleep } from "./core/time.ts";
 import { startUpkeep } from "./core/upkeep.ts";
+import type { Db } from "./db/db.ts";
 import { openDatabase } from "./db/index.ts";
 import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
@@ -28,9 +29,14 @@ export type Parley = {
 
 export const { version } = pkg;
 
-/** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
+/** Opens the database and puts the service together over it. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
   const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  return startOver(db, config, log);
+}
+
+/** Puts the service together over an open, migrated database, which it closes when it stops. */
+export async function startOver(db: Db, config: Config, log: Logger): Promise<Parley> {
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const transport = createTransport();
   const registry = createRegistry(config.models, transport);
