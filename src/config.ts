@@ -30,7 +30,7 @@ const TURNS = 20;
 const STREAMS = 100;
 
 const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
-  error: "must be a whole number above 0, or off",
+  error: "must be a positive whole number, or off",
 });
 
 const environment = z.object({
@@ -70,7 +70,10 @@ const environment = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
-  REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional(),
+  REDIS_URL: z
+    .string()
+    .refine(isRedis, "must be a redis:// or rediss:// URL, like redis://localhost:6379/0")
+    .optional(),
   RATE_LIMIT: z.string().transform(rate).optional(),
   TRUST_PROXY: whole(0, 10).default(0),
   MAX_TURNS_PER_USER: limit.optional(),
@@ -169,10 +172,26 @@ function halves(given: Record<string, unknown>): string[] {
   return [];
 }
 
+/** An address as the client takes it: it would throw on another at the start. */
+function isRedis(value: string): boolean {
+  const parsed = URL.parse(value);
+  if (!parsed || !/^rediss?:$/.test(parsed.protocol) || parsed.hostname === "") return false;
+  return /^(\/\d{0,5})?$/.test(parsed.pathname) && isDecodable(parsed.username) && isDecodable(parsed.password);
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
 function rate(value: string, context: z.RefinementCtx): Rate | null {
   if (value === "off") return null;
-  const [, count, unit] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
+  const [, count, unit] = /^([1-9]\d{0,5})\/([smh])$/.exec(value) ?? [];
   const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
   if (windowMs === undefined) {
     context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
