@@ -1,3 +1,4 @@
+import { inspectRedis } from "./bus/redis.ts";
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
 import { inspectDatabase } from "./db/inspect.ts";
 import { kindOfError, statusOf, tell } from "./models/failures.ts";
@@ -18,6 +19,7 @@ async function examine(config: Config): Promise<Finding[]> {
     const lists = await askProviders(config, transport);
     return [
       await database(config),
+      ...(await redis(config)),
       ...lists.map(({ finding }) => finding),
       ...targets(config, transport, lists),
       ...(await workers(config, transport)),
@@ -36,6 +38,18 @@ async function database({ DATABASE_URL: address }: Config): Promise<Finding> {
     return { ok: true, what, detail: `reachable, ${found.applied} migrations applied, ${rest}` };
   } catch (error) {
     return { ok: false, what, detail: reasonOf(error) };
+  }
+}
+
+/** Without it the service goes on, but whoever sets its address wants it. */
+async function redis({ REDIS_URL: url }: Config): Promise<Finding[]> {
+  if (url === undefined) return [];
+  const what = "redis";
+  try {
+    await inspectRedis(url, PATIENCE_MS);
+    return [{ ok: true, what, detail: "reachable" }];
+  } catch (error) {
+    return [{ ok: false, what, detail: reasonOf(error) }];
   }
 }
 
