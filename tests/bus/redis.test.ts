@@ -58,11 +58,11 @@ describeRedis("a Redis", () => {
         return client.ping();
       });
     expect(await ask()).toBeUndefined();
-    while (performance.now() - from < 1_500) {
+    while (asked.length < 2) {
       expect(new Set(await Promise.all(Array.from({ length: 10 }, ask)))).toEqual(new Set([undefined]));
       await new Promise((resolve) => setImmediate(resolve));
     }
-    expect(asked).toHaveLength(2);
+    expect(asked).toHaveLength(2); // of ten at once
     expect(asked[1]).toBeGreaterThanOrEqual(1_100);
     expect(messages()).toEqual(["Redis is there", "Redis is away; going on without it"]);
     server.thaw();
