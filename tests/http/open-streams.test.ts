@@ -1,4 +1,7 @@
+import { Hono } from "hono";
 import { beforeEach, describe, expect, it } from "vitest";
+import type { HttpEnv } from "../../src/http/env.ts";
+import { claimStream, holdStream, limitStreams } from "../../src/http/open-streams.ts";
 import { as, SECRET } from "../support/app.ts";
 import { expectProblem, NOBODY } from "../support/http-expect.ts";
 import { declares, useApp } from "../support/http-setup.ts";
@@ -127,4 +130,19 @@ describe("at most two open streams for each user", () => {
   });
 
   declares(parts);
+});
+
+it("frees the place of a stream once, however often it ends", async () => {
+  const ends: (() => void)[] = [];
+  const app = new Hono<HttpEnv>().use(limitStreams(2)).get("/", (c) => {
+    claimStream(c, "ann");
+    ends.push(holdStream(c));
+    return c.text("begun");
+  });
+  app.onError((_, c) => c.text("refused"));
+  const begin = async () => (await app.request("/")).text();
+  expect([await begin(), await begin(), await begin()]).toEqual(["begun", "begun", "refused"]);
+  ends[0]?.();
+  ends[0]?.(); // as where its client leaves while it fails
+  expect([await begin(), await begin()]).toEqual(["begun", "refused"]);
 });
