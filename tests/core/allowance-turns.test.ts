@@ -54,7 +54,12 @@ describe.each(databases)("a user with three open turns, the most allowed, on $da
     const turns = [await send(deps, conversation, "First", { key }), await send(deps, conversation, "Second")] as const;
     const alone = ours(await ask(deps, owner));
     await deps.models.call(2);
-    return { deps, owner, conversation, key, turns, alone };
+    const callOf = (question: string) => {
+      const call = deps.models.calls.find((one) => one.question === question); // whichever began first
+      if (!call) throw new Error(`nobody was asked ${question}`);
+      return call;
+    };
+    return { deps, owner, conversation, key, turns, alone, callOf };
   }
   const stored = async (id: string) => [await messagesOf(db, id), await turnsOf(db, id)];
 
@@ -78,8 +83,8 @@ describe.each(databases)("a user with three open turns, the most allowed, on $da
   });
 
   it("may begin another when one has ended, well or badly, and no more than that", async () => {
-    const { deps, owner, alone } = await given();
-    (await deps.models.call(2)).end("Done");
+    const { deps, owner, alone, callOf } = await given();
+    callOf("One more").end("Done");
     await alone.ended;
     const next = ours(await ask(deps, owner));
     await expect(ask(deps, owner)).rejects.toEqual(refused);
@@ -109,10 +114,10 @@ describe.each(databases)("a user with three open turns, the most allowed, on $da
   });
 
   it("joins a turn that runs by its key, and cannot run one again that failed", async () => {
-    const { deps, owner, conversation, key, turns } = await given();
+    const { deps, owner, conversation, key, turns, callOf } = await given();
     const again = { conversationId: conversation.id, content: "First", key };
     expect(await ask(deps, owner, again)).toMatchObject({ turnId: turns[0].turnId });
-    (await deps.models.call(1)).fail("provider_failed");
+    callOf("First").fail("provider_failed");
     await turns[0].ended;
     await ask(deps, owner);
     const before = await stored(conversation.id);
@@ -121,8 +126,8 @@ describe.each(databases)("a user with three open turns, the most allowed, on $da
   });
 
   it("makes no answer anew, but one whose key made it", async () => {
-    const { deps, owner, alone } = await given();
-    (await deps.models.call(2)).end("Done");
+    const { deps, owner, alone, callOf } = await given();
+    callOf("One more").end("Done");
     await alone.ended;
     const anew = { messageId: alone.answerId, model: undefined };
     const key = newKey();

@@ -35,19 +35,18 @@ export async function startRedis(...options: string[]): Promise<RedisServer> {
   mkdirSync(dir);
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"];
   let child: ChildProcess | undefined;
-  const killNow = () => void child?.kill("SIGKILL");
-  process.once("exit", killNow); // also where a test was cut off
 
   async function start(): Promise<void> {
     const started = spawn(PROGRAM, [...args, ...options], { stdio: ["ignore", "pipe", "ignore"] });
     child = started;
+    const stopWatching = watchOver(started);
+    started.once("exit", stopWatching);
     await new Promise<void>((resolve, reject) => {
       started.once("exit", (code) => reject(new Error(`Redis ended with ${code}`)));
       started.stdout.on("data", (text) => String(text).includes("Ready to accept connections") && resolve());
     });
   }
   async function kill(): Promise<void> {
-    process.off("exit", killNow);
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, "exit");
     child.kill("SIGKILL");
@@ -62,6 +61,13 @@ export async function startRedis(...options: string[]): Promise<RedisServer> {
     freeze: () => void child?.kill("SIGSTOP"),
     thaw: () => void child?.kill("SIGCONT"),
   };
+}
+
+/** Kills a process once this one has ended, however it ends; gives what calls that off. */
+function watchOver({ pid }: ChildProcess): () => void {
+  const script = `cat > /dev/null; kill -9 ${pid}`;
+  const watcher = spawn("sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  return () => void watcher.kill("SIGKILL");
 }
 
 function askInline(port: number, command: string): Promise<string> {
