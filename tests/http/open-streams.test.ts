@@ -13,7 +13,10 @@ let users = 0;
 
 describe("at most two open streams for each user", () => {
   const limits = { MAX_STREAMS_PER_USER: "2", MAX_TURNS_PER_USER: "off" };
-  const parts = useApp({ JWT_SECRET: SECRET, ...limits }, undefined, () => ({ text: ["Half"], afterwards: "stall" }));
+  const parts = useApp({ JWT_SECRET: SECRET, RATE_LIMIT: "600/m", ...limits }, undefined, () => ({
+    text: ["Half"],
+    afterwards: "stall",
+  }));
   let user: Headers;
   beforeEach(async () => {
     user = await as(`streaming-${++users}`);
