@@ -20,13 +20,13 @@ export const url = z
   .transform((value) => value.replace(/\/+$/, ""));
 
 export const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
-  error: "must be a whole number above 0, or off",
+  error: "must be a positive whole number, or off",
 });
 
 /** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
 export function rate(value: string, context: z.RefinementCtx): Rate | null {
   if (value === "off") return null;
-  const [, count, unit] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
+  const [, count, unit] = /^([1-9]\d{0,5})\/([smh])$/.exec(value) ?? [];
   const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
   if (windowMs === undefined) {
     context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
@@ -87,4 +87,20 @@ export function prices(value: string, context: z.RefinementCtx): Map<string, Pri
     result.set(target, { input: Number(input), output: Number(output) });
   }
   return result;
+}
+
+/** An address as the client takes it: it would throw on another at the start. */
+export function isRedis(value: string): boolean {
+  const parsed = URL.parse(value);
+  if (!parsed || !/^rediss?:$/.test(parsed.protocol) || parsed.hostname === "") return false;
+  return /^(\/\d{0,5})?$/.test(parsed.pathname) && isDecodable(parsed.username) && isDecodable(parsed.password);
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -6,6 +6,7 @@ import {
   aliases,
   databaseAddress,
   flag,
+  isRedis,
   limit,
   milliseconds,
   origins,
@@ -67,7 +68,11 @@ const environment = z.object({
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
-  REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional(),
+  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
+  REDIS_URL: z
+    .string()
+    .refine(isRedis, "must be a redis:// or rediss:// URL, like redis://localhost:6379/0")
+    .optional(),
   RATE_LIMIT: z.string().transform(rate).optional(),
   TRUST_PROXY: whole(0, 10).default(0),
   MAX_TURNS_PER_USER: limit.optional(),

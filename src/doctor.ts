@@ -1,3 +1,4 @@
+import { inspectRedis } from "./bus/redis.ts";
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
 import { inspectDatabase } from "./db/inspect.ts";
 import { countKeys } from "./http/key-set.ts";
@@ -20,6 +21,7 @@ async function examine(config: Config): Promise<Finding[]> {
     return [
       await database(config),
       ...(await keyServer(config)),
+      ...(await redis(config)),
       ...lists.map(({ finding }) => finding),
       ...targets(config, transport, lists),
       ...(await workers(config, transport)),
@@ -47,6 +49,18 @@ async function keyServer({ JWT_JWKS_URL: url }: Config): Promise<Finding[]> {
   try {
     const keys = await countKeys(url);
     return [{ ok: keys > 0, what, detail: `reachable, has ${keys} keys` }];
+  } catch (error) {
+    return [{ ok: false, what, detail: reasonOf(error) }];
+  }
+}
+
+/** Without it the service goes on, but whoever sets its address wants it. */
+async function redis({ REDIS_URL: url }: Config): Promise<Finding[]> {
+  if (url === undefined) return [];
+  const what = "redis";
+  try {
+    await inspectRedis(url, PATIENCE_MS);
+    return [{ ok: true, what, detail: "reachable" }];
   } catch (error) {
     return [{ ok: false, what, detail: reasonOf(error) }];
   }

@@ -1,10 +1,8 @@
-import { serve } from "@hono/node-server";
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
 import { type Logger, openLog } from "./http/log.ts";
+import { listen } from "./listen.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
-const IDLE_CONNECTION_S = 60;
-const IDLE_CHECK_MS = 50;
 /** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
 const SAME_SIGNAL_MS = 500;
 
@@ -20,48 +18,6 @@ async function main(): Promise<void> {
   parley.ready();
   stopOnSignal(log, { stop: () => parley.stop(server.close()), close });
   greet(log, config, { port: server.port, models: parley.models });
-}
-
-type Listening = { port: number; close(): Promise<void> };
-type Fetch = Parley["app"]["fetch"];
-
-async function listen(fetch: Fetch, config: Config): Promise<Listening> {
-  return process.versions["bun"] ? listenOnBun(fetch, config) : listenOnNode(fetch, config);
-}
-
-function listenOnBun(fetch: Fetch, { PORT, HOST }: Config): Listening {
-  const server = Bun.serve({
-    port: PORT,
-    hostname: HOST,
-    idleTimeout: IDLE_CONNECTION_S,
-    fetch: (request, bun) =>
-      fetch(request, {
-        timeout: (of, seconds) => bun.timeout(of, seconds),
-        address: (of) => bun.requestIP(of)?.address,
-      }),
-  });
-  return { port: server.port ?? PORT, close: () => server.stop() };
-}
-
-function listenOnNode(fetch: Fetch, { PORT, HOST }: Config): Promise<Listening> {
-  return new Promise((resolve, reject) => {
-    const server = serve({ fetch, port: PORT, hostname: HOST }, ({ port }) => {
-      const close = () =>
-        new Promise<void>((done) => {
-          // A connection whose last answer promised to keep it falls idle only now.
-          const idle = setInterval(
-            () => "closeIdleConnections" in server && server.closeIdleConnections(),
-            IDLE_CHECK_MS,
-          );
-          server.close(() => {
-            clearInterval(idle);
-            done();
-          });
-        });
-      resolve({ port, close });
-    });
-    server.on("error", reject);
-  });
 }
 
 function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {

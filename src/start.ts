@@ -10,6 +10,7 @@ import { sleep } from "./core/time.ts";
 import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
 import { createWatch } from "./core/watch.ts";
 import { announcing } from "./db/announcing.ts";
+import type { Db } from "./db/db.ts";
 import { openDatabase } from "./db/index.ts";
 import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
@@ -31,9 +32,14 @@ export type Parley = {
 
 export const { version } = pkg;
 
-/** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
+/** Opens the database and puts the service together over it. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
-  const database = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  return startOver(db, config, log);
+}
+
+/** Puts the service together over an open, migrated database, which it closes when it stops. */
+export async function startOver(database: Db, config: Config, log: Logger): Promise<Parley> {
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const bus = await openBus(redis?.carrier ?? database.carrier, log);
   const db = announcing(database, (conversationId) => bus.send({ type: "changed", conversationId }));

@@ -28,8 +28,8 @@ export function localBuckets(rate: Rate, now: () => number = () => performance.n
   return {
     take(key) {
       const at = now();
-      forgetFull(fullAt, at);
       const before = Math.max(fullAt.get(key) ?? at, at);
+      forgetFull(fullAt, at);
       const after = before + interval;
       const allowed = isWithin(after - at, rate);
       if (allowed) {
@@ -75,9 +75,10 @@ const TAKE = `
 export function sharedBuckets(rate: Rate, redis: Redis): Buckets {
   const local = localBuckets(rate);
   const limits = [String(rate.windowMs / rate.count), String(rate.windowMs + ROUNDING_MS)];
+  const prefix = `parley:rate:${rate.count}/${rate.windowMs}`; // what was taken at another rate says nothing of this one
   return {
     async take(key) {
-      const reply = await redis.ask((client) => client.eval(TAKE, { keys: [`parley:rate:${key}`], arguments: limits }));
+      const reply = await redis.ask((client) => client.eval(TAKE, { keys: [`${prefix}:${key}`], arguments: limits }));
       if (!Array.isArray(reply)) return local.take(key);
       return takenFrom(rate, Number(reply[0]) === 1, Number(reply[1]));
     },

@@ -1,3 +1,4 @@
+import { sleep } from "../core/time.ts";
 import type { Carrier } from "../db/carrier.ts";
 
 type Client = Awaited<ReturnType<typeof makeClient>>;
@@ -24,30 +25,32 @@ const LONGEST = 65_536;
 
 /** Connects in the background, and again whenever the connection is lost. */
 export async function openRedis(url: string, log: Log): Promise<Redis> {
-  const client = await makeClient(url);
-  let quietUntil = 0;
-  let isAway = false;
-  client.on("error", (error) => {
-    if (!isAway) log.warn({ err: error }, "Redis is away; going on without it");
-    isAway = true;
-  });
-  client.on("ready", () => {
-    isAway = false;
-    log.info({}, "Redis is there");
-  });
+  const client = await makeClient(url, RECONNECT_MS);
+  const report = reporter(log);
+  let quietUntil = 0; // 0 while it answers
+  client.on("error", report.away);
+  client.on("ready", report.there);
   client.connect().catch(() => {}); // told by the "error" event, and tried again
 
   const ask: Redis["ask"] = async (command) => {
-    if (!client.isReady || performance.now() < quietUntil) return undefined;
+    const now = performance.now();
+    if (!client.isReady || now < quietUntil) return undefined;
+    if (quietUntil > 0) quietUntil = now + PAUSE_MS; // after a silence one asks, and all others go on without
     const { promise: late, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => {
       quietUntil = performance.now() + PAUSE_MS;
+      report.away(new Error(`Redis did not answer within ${PATIENCE_MS} ms`));
       resolve(undefined);
     }, PATIENCE_MS);
     try {
-      return await Promise.race([command(client), late]);
-    } catch {
-      return undefined; // lost in the middle of it; the "error" event says so
+      const answer = await Promise.race([command(client), late]);
+      if (answer === undefined) return undefined;
+      quietUntil = 0;
+      report.there();
+      return answer;
+    } catch (error) {
+      if (client.isReady) report.refused(error); // else it was lost in the middle of it: the "error" event says so
+      return undefined;
     } finally {
       clearTimeout(timer);
     }
@@ -70,11 +73,45 @@ async function subscribe(client: Client, hear: (text: string) => void): Promise<
   return async () => ear.destroy();
 }
 
-async function makeClient(url: string) {
+/** Says each change once. */
+function reporter(log: Log) {
+  let said: "nothing" | "there" | "away" = "nothing";
+  let hasRefused = false;
+  return {
+    there() {
+      if (said !== "there") log.info({}, "Redis is there");
+      said = "there";
+    },
+    away(error: unknown) {
+      if (said !== "away") log.warn({ err: error }, "Redis is away; going on without it");
+      said = "away";
+    },
+    refused(error: unknown) {
+      if (!hasRefused) log.warn({ err: error }, "Redis refuses a command; going on without it");
+      hasRefused = true;
+    },
+  };
+}
+
+/** Throws where a Redis cannot be used, or does not answer within `ms`. */
+export async function inspectRedis(url: string, ms: number): Promise<void> {
+  const client = await makeClient(url, false);
+  const late = new AbortController();
+  client.on("error", () => {}); // what it says is thrown as well
+  try {
+    const answered = client.connect().then(() => client.ping());
+    if (!(await Promise.race([answered, sleep(ms, late.signal)]))) throw new Error("does not answer");
+  } finally {
+    late.abort();
+    client.destroy();
+  }
+}
+
+async function makeClient(url: string, reconnectStrategy: number | false) {
   const { createClient } = await import("@redis/client"); // most services run without
   return createClient({
     url,
     disableOfflineQueue: true,
-    socket: { connectTimeout: CONNECT_MS, reconnectStrategy: () => RECONNECT_MS },
+    socket: { connectTimeout: CONNECT_MS, reconnectStrategy },
   });
 }

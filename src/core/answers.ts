@@ -5,7 +5,7 @@ import type { Message, TurnOptions } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey } from "./keys.ts";
-import type { LiveTurn, TurnDeps, TurnRef } from "./live.ts";
+import type { LiveTurn, SeenTurn, TurnDeps } from "./live.ts";
 import { refOf } from "./rows.ts";
 import { answerAgain, refuse } from "./turns.ts";
 
@@ -45,7 +45,7 @@ export async function regenerate(
   deps: TurnDeps,
   actor: Actor,
   { messageId, model, options = null, key }: Regenerate,
-): Promise<TurnRef | LiveTurn> {
+): Promise<SeenTurn | LiveTurn> {
   const { message, turn, questionSeq } = await getAnswer(deps.db, actor, messageId);
   if (message.role !== "assistant" || !turn) throw notLatest();
   const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options };

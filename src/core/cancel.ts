@@ -4,7 +4,7 @@ import { AppError, notFound } from "./errors.ts";
 import { endOf } from "./follow.ts";
 import type { Actor } from "./identity.ts";
 import { stopLive, type TurnDeps, type TurnState } from "./live.ts";
-import { getTurn, isOpen, refOf } from "./rows.ts";
+import { getTurn, isOpen, seenTurn } from "./rows.ts";
 import { sleep } from "./time.ts";
 
 /** How long the end of a turn is waited for, in milliseconds; another instance sees the mark within half a second. */
@@ -22,7 +22,7 @@ export async function cancelTurn(deps: TurnDeps, actor: Actor, turnId: string): 
     throw new AppError("turn_finished", "The turn has ended; there is nothing to cancel.", { turnId });
   }
   stopLive(deps.live, [turnId]);
-  const ended = await Promise.race([endOf(deps, refOf(turn)), sleep(WAIT_MS)]);
+  const ended = await Promise.race([endOf(deps, seenTurn(actor, turn)), sleep(WAIT_MS)]);
   return ended && !isOpen(ended.turn) ? ended.turn : getTurn(deps.db, actor, turnId);
 }
 

@@ -46,7 +46,7 @@ type Missed = { id: string; after: number; running: Passing | null };
 async function* missedBy(db: Db, actor: Actor, { id, after, running }: Missed): AsyncGenerator<Told> {
   const session = await findSession(db, actor, id);
   if (!session) return;
-  yield* changesOf(db, session, after);
+  yield* changesOf(db, actor, { session, after });
   if (running) yield running;
 }
 

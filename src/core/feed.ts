@@ -1,11 +1,13 @@
-import { eq } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
 import { followTurn } from "./follow.ts";
+import type { Actor } from "./identity.ts";
 import type { TurnDeps } from "./live.ts";
 import type { Bus, Note } from "./notes.ts";
 import type { TurnEvent } from "./progress.ts";
-import { openTurn, refOf } from "./rows.ts";
+import { openTurn, refOf, seenTurn } from "./rows.ts";
 import { changedPosts, type Post } from "./thread.ts";
 
 /** One session that is watched in this process: it is read once, however many watch it. */
@@ -88,19 +90,25 @@ function tellChange(at: Watched, changed: Changed): void {
   tell(at, changed);
 }
 
-const selectRow = statement(["id"], (db, $) => {
+/** A feed reads for all who watch, each of whom has shown that it may. */
+const ALL_READERS: Actor = { self: "", sees: "all", owner: null, userId: "" };
+
+const selectRow = statement([...scopeSlots, "id"], (db, $) => {
   const c = db.tables.conversations;
-  return db.select().from(c).where(eq(c.id, $.id));
+  return db
+    .select()
+    .from(c)
+    .where(and(eq(c.id, $.id), inScope(db, $)));
 });
 
 /** Tells what has changed since it was last told; undefined where the conversation is gone. */
 async function tellChanges(db: Db, at: Watched): Promise<Conversation | undefined> {
-  const [session] = await db.all(selectRow, { id: at.conversationId });
+  const [session] = await db.all(selectRow, { ...ALL_READERS, id: at.conversationId });
   if (!session) {
     tell(at, { type: "gone" });
     return undefined;
   }
-  for await (const changed of changesOf(db, session, at.rev)) tellChange(at, changed);
+  for await (const changed of changesOf(db, ALL_READERS, { session, after: at.rev })) tellChange(at, changed);
   at.rev = Math.max(at.rev, session.rev);
   return session;
 }
@@ -110,12 +118,14 @@ const PAGE = 200;
 /** Behind every message of a revision. */
 const LAST_SEQ = 2 ** 31 - 1;
 
+type Changes = { session: Conversation; after: number };
+
 /** What of a session changed after a revision, as it stands at the one that `session` has, in the order of the changes. */
-export async function* changesOf(db: Db, session: Conversation, after: number): AsyncGenerator<Changed> {
+export async function* changesOf(db: Db, actor: Actor, { session, after }: Changes): AsyncGenerator<Changed> {
   const { rev } = session;
   if (rev <= after) return;
   let before: Post | undefined; // told once it is known whether another has its revision
-  for await (const message of postsBetween(db, session, after)) {
+  for await (const message of postsBetween(db, actor, { session, after })) {
     if (before) yield { type: "message", rev: before.rev, last: before.rev !== message.rev, message: before };
     if (message.rev === rev && before?.rev !== rev) yield { type: "session", rev, last: false, session };
     before = message;
@@ -124,10 +134,11 @@ export async function* changesOf(db: Db, session: Conversation, after: number): 
   if (before?.rev !== rev) yield { type: "session", rev, last: true, session };
 }
 
-async function* postsBetween(db: Db, { id, rev: upTo }: Conversation, after: number): AsyncGenerator<Post> {
+async function* postsBetween(db: Db, actor: Actor, { session, after }: Changes): AsyncGenerator<Post> {
+  const { id, rev: upTo } = session;
   let place = { rev: after, seq: LAST_SEQ };
   for (;;) {
-    const page = await changedPosts(db, { conversationId: id, ...place, upTo, limit: PAGE });
+    const page = await changedPosts(db, actor, { conversationId: id, ...place, upTo, limit: PAGE });
     yield* page;
     place = page.at(-1) ?? place;
     if (page.length < PAGE) return;
@@ -137,12 +148,12 @@ async function* postsBetween(db: Db, { id, rev: upTo }: Conversation, after: num
 /** Tells of the answers that are being made, until none is open. */
 async function followRunning(deps: FeedDeps, at: Watched, signal: AbortSignal): Promise<void> {
   for (;;) {
-    const turn = await openTurn(deps.db, at.conversationId);
+    const turn = await openTurn(deps.db, ALL_READERS, at.conversationId);
     if (!turn || signal.aborted) return;
     const { turnId, answerId: messageId } = refOf(turn);
     at.running = { messageId, turnId, n: 0, text: "" };
     try {
-      for await (const events of followTurn(deps, refOf(turn), { from: null, signal })) {
+      for await (const events of followTurn(deps, seenTurn(ALL_READERS, turn), { from: null, signal })) {
         for (const event of events) heed(at, event);
       }
     } finally {

@@ -1,19 +1,18 @@
-import type { Db } from "../db/db.ts";
 import type { Alternative } from "../db/turn-writes.ts";
 import { AppError } from "./errors.ts";
-import type { Ended, LiveTurn, TurnDeps, TurnRef } from "./live.ts";
+import type { Ended, LiveTurn, SeenTurn, TurnDeps, TurnRef } from "./live.ts";
 import type { TurnError } from "./model.ts";
 import { type Place, piecesSince, type Standing, type Told, type TurnEvent } from "./progress.ts";
-import { isOpen, readAlternatives, readEnd } from "./rows.ts";
+import { getEnd, isOpen, readAlternatives } from "./rows.ts";
 import { sleep } from "./time.ts";
 
 /** How often the row of a turn that runs elsewhere is looked at, in milliseconds. */
 const ROW_POLL_MS = 250;
 
-type Followed = TurnRef | LiveTurn;
+type Followed = SeenTurn | LiveTurn;
 
-const liveOf = ({ live }: TurnDeps, turn: Followed): LiveTurn | undefined =>
-  "progress" in turn ? turn : live.turns.get(turn.turnId);
+const liveOf = ({ live }: TurnDeps, turn: Followed): Followed =>
+  "progress" in turn ? turn : (live.turns.get(turn.turnId) ?? turn);
 
 /**
  * Tells of a turn from its start, or from a place in its answer, until it has ended: what came together is given together.
@@ -28,7 +27,7 @@ export async function* followTurn(
   let last: TurnEvent | undefined;
   let followed = turn;
   while (!signal.aborted) {
-    followed = liveOf(deps, followed) ?? followed; // kept past its end: its readers need not look at the row
+    followed = liveOf(deps, followed); // kept past its end: its readers need not look at the row
     const { standing, changed } = await look(deps, followed);
     const before: Told = told ?? { n: standing.n, offset: 0, status: null };
     told = before;
@@ -48,10 +47,9 @@ const goesOnElsewhere = ({ live }: TurnDeps, { turnId }: TurnRef): boolean => li
 
 type Look = { standing: Readonly<Standing>; changed(signal: AbortSignal): Promise<void> };
 
-async function look(deps: TurnDeps, turn: Followed): Promise<Look> {
-  const here = liveOf(deps, turn);
-  if (here) return here.progress;
-  const { turn: row, content, alternatives } = await readEnd(deps.db, turn.turnId);
+async function look({ db }: TurnDeps, turn: Followed): Promise<Look> {
+  if ("progress" in turn) return turn.progress;
+  const { turn: row, content, alternatives } = await getEnd(db, turn);
   const ended = isOpen(row) ? null : { turn: row, content, alternatives };
   const status = row.status === "queued" ? row.status : null;
   const standing = { n: row.restarts, text: content, reason: null, status, ended };
@@ -61,16 +59,12 @@ async function look(deps: TurnDeps, turn: Followed): Promise<Look> {
 /** Resolves with the end of a turn, wherever it runs. */
 export async function endOf(deps: TurnDeps, turn: Followed): Promise<Ended> {
   for (;;) {
-    const here = liveOf(deps, turn);
-    if (here) return here.ended;
-    const ended = await readEnd(deps.db, turn.turnId);
-    if (!isOpen(ended.turn)) return withAlternatives(deps.db, turn, ended);
+    const followed = liveOf(deps, turn);
+    if ("progress" in followed) return followed.ended;
+    const ended = await getEnd(deps.db, followed);
+    if (!isOpen(ended.turn)) return { ...ended, alternatives: await readAlternatives(deps.db, followed) };
     await sleep(ROW_POLL_MS);
   }
-}
-
-async function withAlternatives(db: Db, turn: TurnRef, ended: Ended): Promise<Ended> {
-  return { ...ended, alternatives: await readAlternatives(db, turn) };
 }
 
 /** The whole answer of a turn. */

@@ -1,10 +1,11 @@
-import { and, eq, gt, lte } from "drizzle-orm";
+import { and, eq, gt } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import type { KeySwap, NewKey } from "../db/keys.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import type { TurnRef } from "./live.ts";
-import { isOpen, refOf } from "./rows.ts";
+import type { SeenTurn } from "./live.ts";
+import { isOpen, seenTurn } from "./rows.ts";
 
 /** How long a key is remembered, in milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
@@ -20,18 +21,19 @@ export const takenKey = (actor: Actor, key: RequestKey, now: number, response: N
   expiresAt: now + KEPT_MS,
 });
 
-const selectUse = statement(["userId", "key", "now"], (db, $) => {
-  const { idempotencyKeys: k, turns: t, messages: m } = db.tables;
+const selectUse = statement([...scopeSlots, "userId", "key", "now"], (db, $) => {
+  const { idempotencyKeys: k, turns: t, messages: m, conversations: c } = db.tables;
   return db
     .select({ use: k, turn: t, questionSeq: m.seq })
     .from(k)
     .leftJoin(t, eq(t.id, k.turnId))
-    .leftJoin(m, eq(m.id, t.userMessageId))
+    .leftJoin(c, and(eq(c.id, t.conversationId), inScope(db, $)))
+    .leftJoin(m, and(eq(m.id, t.userMessageId), eq(m.conversationId, c.id)))
     .where(and(eq(k.userId, $.userId), eq(k.key, $.key), gt(k.expiresAt, $.now)));
 });
 
 async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }: { key: RequestKey; now: number }) {
-  const [row] = await db.all(selectUse, { userId: actor.self, key, now });
+  const [row] = await db.all(selectUse, { ...actor, userId: actor.self, key, now });
   if (row && row.use.requestHash !== requestHash) {
     throw new AppError("idempotency_mismatch", "This Idempotency-Key was used with another request; take a new one.");
   }
@@ -39,11 +41,11 @@ async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }:
 }
 
 /** The turn that a key stands for, and how another takes its place. */
-export type Earlier = { turn: TurnRef; questionSeq: number; failed: boolean; swap: KeySwap };
+export type Earlier = { turn: SeenTurn; questionSeq: number; failed: boolean; swap: KeySwap };
 
 /**
  * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled.
- * Throws 422 where it was another request, 404 where its conversation is deleted.
+ * Throws 422 where it was another request, 404 where its conversation is deleted or no longer the actor's to see.
  */
 export async function earlierUse(
   db: Db,
@@ -53,23 +55,13 @@ export async function earlierUse(
   const row = await readUse(db, actor, asked);
   if (!row?.turn) return undefined;
   const { turn, questionSeq } = row;
-  if (questionSeq === null) throw notFound("conversation"); // it was deleted, and its messages with it
+  if (questionSeq === null) throw notFound("conversation");
   const failed = !isOpen(turn) && turn.status !== "completed" && turn.error?.code !== "turn_cancelled";
   const { userId, key } = row.use;
-  return { turn: refOf(turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
+  return { turn: seenTurn(actor, turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
 }
 
 /** What a request that ran no turn was answered with; undefined if the key is free. Throws 422 as `earlierUse` does. */
 export async function earlierResponse(db: Db, actor: Actor, asked: { key: RequestKey; now: number }) {
   return (await readUse(db, actor, asked))?.use.response ?? undefined;
-}
-
-const deleteExpired = statement(["now"], (db, $) => {
-  const k = db.tables.idempotencyKeys;
-  return db.delete(k).where(lte(k.expiresAt, $.now)).returning({ key: k.key });
-});
-
-/** Forgets the keys whose time is over. */
-export async function forgetKeys(db: Db, now: number): Promise<void> {
-  await db.all(deleteExpired, { now });
 }

@@ -1,12 +1,11 @@
-import { and, count, desc, eq, inArray, isNull, lt, ne, type SQL } from "drizzle-orm";
+import { and, desc, eq, inArray, isNull, lt, ne, type SQL } from "drizzle-orm";
 import { type Db, type Source, statement } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message } from "../db/tables.ts";
-import type { Shown } from "./context.ts";
 import type { Actor } from "./identity.ts";
 
 /** Messages with text, whole or cut off; deleted, superseded and failed ones are left out, and notes of the system. */
-function listed(db: Source): SQL | undefined {
+export function listed(db: Source): SQL | undefined {
   const m = db.tables.messages;
   return and(
     ne(m.role, "system"),
@@ -48,49 +47,4 @@ export async function listMessages(
     .map((row) => row.message)
     .reverse();
   return { rows, next: found.length > limit ? (rows[0]?.seq ?? null) : null };
-}
-
-const selectShown = statement(["conversationId", "before", "limit"], (db, $) => {
-  const m = db.tables.messages;
-  return db
-    .select({ seq: m.seq, role: m.role, senderId: m.senderId, content: m.content })
-    .from(m)
-    .where(and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db)))
-    .orderBy(desc(m.seq))
-    .limit($.limit);
-});
-
-const countShown = statement(["conversationId", "before"], (db, $) => {
-  const m = db.tables.messages;
-  return db
-    .select({ total: count() })
-    .from(m)
-    .where(and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db)));
-});
-
-const CONTEXT_PAGE = 200;
-
-/**
- * What a model may be shown below `before`, newest first, read until `enough` says so; `older` counts what was not read.
- * The caller has shown that the conversation is the actor's: this runs inside a turn that was begun in scope.
- */
-export async function readContext(
-  db: Db,
-  {
-    conversationId,
-    before,
-    enough,
-  }: { conversationId: string; before: number; enough(read: readonly Shown[]): boolean },
-): Promise<{ newestFirst: Shown[]; older: number }> {
-  const newestFirst: Shown[] = [];
-  let oldest = before;
-  for (;;) {
-    const page = await db.all(selectShown, { conversationId, before: oldest, limit: CONTEXT_PAGE });
-    newestFirst.push(...page);
-    oldest = page.at(-1)?.seq ?? oldest;
-    if (page.length < CONTEXT_PAGE) return { newestFirst, older: 0 };
-    if (enough(newestFirst)) break;
-  }
-  const [rest] = await db.all(countShown, { conversationId, before: oldest });
-  return { newestFirst, older: rest?.total ?? 0 };
 }

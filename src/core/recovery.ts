@@ -9,6 +9,8 @@ import type { Plan, TurnError } from "./model.ts";
 import { refOf } from "./rows.ts";
 import { previewOf } from "./text.ts";
 
+/** What a process does about the turns of others that have died. No caller stands behind these statements, so no scope does. */
+
 const selectLost = statement([], (db) => {
   const { turns: t, messages: m, conversations: c } = db.tables;
   const questionSeq = sql<number>`(select q.seq from messages q where q.id = ${t.userMessageId})`;

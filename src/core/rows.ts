@@ -1,59 +1,12 @@
-import { and, desc, eq, isNull, sql } from "drizzle-orm";
-import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
-import { inScope, scopeSlots } from "../db/scope.ts";
+import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
+import { type Db, statement } from "../db/db.ts";
+import { inLedger, inScope, scopeSlots } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import type { Ended, TurnRef, TurnState } from "./live.ts";
+import type { Ended, SeenTurn, TurnRef } from "./live.ts";
 
-/** Turns as their rows tell of them. */
-
-const claimSlot = statement(["turnId", "conversationId", "seq", "leaseMs"], (db, $) => {
-  const { turns: t, messages: m } = db.tables;
-  const others = (condition: ReturnType<typeof sql>) =>
-    sql`not exists (select 1 from turns o join ${m} on ${m.id} = o.message_id where o.conversation_id = ${$.conversationId} and o.status in ('queued', 'in_progress') and ${condition})`;
-  return db
-    .update(t)
-    .set({ status: "in_progress", leaseUntil: sql`${db.now} + ${$.leaseMs}` })
-    .where(
-      and(
-        eq(t.id, $.turnId),
-        eq(t.status, "queued"),
-        others(sql`o.status = 'in_progress'`),
-        others(sql`o.status = 'queued' and ${m.seq} < ${$.seq}`),
-      ),
-    )
-    .returning({ id: t.id });
-});
-
-type Claim = { turnId: string; conversationId: string; seq: number; leaseMs: number };
-
-/** Promotes a queued turn if its conversation is free and nothing stands before it in line; tells whether it did. */
-export async function takeSlot(db: Db, claim: Claim): Promise<boolean> {
-  try {
-    await db.batch([guard(claimSlot, claim)]);
-    return true;
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    return false;
-  }
-}
-
-const selectEnd = statement(["turnId"], (db, $) => {
-  const { turns: t, messages: m } = db.tables;
-  return db
-    .select({ turn: t, content: m.content })
-    .from(t)
-    .leftJoin(m, eq(m.id, t.messageId))
-    .where(eq(t.id, $.turnId));
-});
-
-/** How a turn stands in its row, whose caller has shown that it may see it. */
-export async function readEnd(db: Db, turnId: string): Promise<Ended> {
-  const [row] = await db.all(selectEnd, { turnId });
-  if (!row) throw new Error("a turn has left the ledger");
-  return { turn: row.turn, content: row.content ?? "", alternatives: [] };
-}
+/** Turns as their rows tell a caller of them. */
 
 const selectTurn = statement([...scopeSlots, "turnId"], (db, $) => {
   const { turns: t, conversations: c } = db.tables;
@@ -71,6 +24,23 @@ export async function getTurn(db: Db, actor: Actor, turnId: string): Promise<Tur
   return row.turn;
 }
 
+const selectEnd = statement([...scopeSlots, "turnId"], (db, $) => {
+  const { turns: t, messages: m, conversations: c } = db.tables;
+  return db
+    .select({ turn: t, content: m.content })
+    .from(t)
+    .leftJoin(c, eq(c.id, t.conversationId))
+    .leftJoin(m, eq(m.id, t.messageId))
+    .where(and(eq(t.id, $.turnId), or(inScope(db, $), and(isNull(c.id), inLedger(db, $)))));
+});
+
+/** How a turn stands, also after its conversation is deleted. Throws 404 where it is not the actor's to see. */
+export async function getEnd(db: Db, { turnId, seenBy }: SeenTurn): Promise<Ended> {
+  const [row] = await db.all(selectEnd, { ...seenBy, turnId });
+  if (!row) throw notFound("turn");
+  return { turn: row.turn, content: row.content ?? "", alternatives: [] };
+}
+
 export const isOpen = ({ status }: Pick<Turn, "status">): boolean => status === "queued" || status === "in_progress";
 
 export const refOf = (turn: Turn): TurnRef => ({
@@ -81,31 +51,36 @@ export const refOf = (turn: Turn): TurnRef => ({
   model: turn.model,
 });
 
-const selectOpen = statement(["conversationId"], (db, $) => {
-  const t = db.tables.turns;
+export const seenTurn = (actor: Actor, turn: Turn): SeenTurn => ({ ...refOf(turn), seenBy: actor });
+
+const selectOpen = statement([...scopeSlots, "conversationId"], (db, $) => {
+  const { turns: t, conversations: c } = db.tables;
   return db
-    .select()
+    .select({ turn: t })
     .from(t)
-    .where(and(eq(t.conversationId, $.conversationId), sql`status in ('queued', 'in_progress')`))
+    .innerJoin(c, eq(c.id, t.conversationId))
+    .where(and(eq(t.conversationId, $.conversationId), inScope(db, $), sql`${t.status} in ('queued', 'in_progress')`))
     .orderBy(t.status, t.createdAt) // "in_progress" comes before "queued"
     .limit(1);
 });
 
-/** The turn that keeps a conversation busy, which the caller has shown to be the actor's. */
-export async function openTurn(db: Db, conversationId: string): Promise<Turn | undefined> {
-  const [row] = await db.all(selectOpen, { conversationId });
-  return row;
+/** The turn that keeps a conversation busy. */
+export async function openTurn(db: Db, actor: Actor, conversationId: string): Promise<Turn | undefined> {
+  const [row] = await db.all(selectOpen, { ...actor, conversationId });
+  return row?.turn;
 }
 
-const selectAlternatives = statement(["turnId", "conversationId"], (db, $) => {
-  const { messages: m, turns: t } = db.tables;
+const selectAlternatives = statement([...scopeSlots, "turnId", "conversationId"], (db, $) => {
+  const { messages: m, turns: t, conversations: c } = db.tables;
   return db
     .select({ id: m.id, content: m.content, target: m.model })
     .from(m)
     .innerJoin(t, eq(t.id, m.turnId))
+    .innerJoin(c, eq(c.id, m.conversationId))
     .where(
       and(
         eq(m.conversationId, $.conversationId),
+        inScope(db, $),
         eq(t.id, $.turnId),
         eq(m.role, "assistant"),
         eq(m.status, "completed"),
@@ -116,26 +91,7 @@ const selectAlternatives = statement(["turnId", "conversationId"], (db, $) => {
 });
 
 /** The other whole answers that a turn made in one go. */
-export async function readAlternatives(db: Db, { turnId, conversationId }: TurnRef) {
-  const rows = await db.all(selectAlternatives, { turnId, conversationId });
+export async function readAlternatives(db: Db, { turnId, conversationId, seenBy }: SeenTurn) {
+  const rows = await db.all(selectAlternatives, { ...seenBy, turnId, conversationId });
   return rows.map((row) => ({ ...row, target: row.target ?? "" }));
-}
-
-const writeUse = statement(["id", "conversationId", "target", "usage", "cost", "attempts"], (db, $) => {
-  const { turns: t, conversations: c } = db.tables;
-  return db
-    .update(t)
-    .set({ target: $.target, usage: $.usage, cost: $.cost, attempts: $.attempts })
-    .where(
-      and(
-        eq(t.id, $.id),
-        isNull(t.usage),
-        sql`${t.status} = 'failed' and not exists (select 1 from ${c} where ${c.id} = ${$.conversationId})`,
-      ),
-    );
-});
-
-/** What a turn used whose conversation was deleted while it ran: its provider is paid, and deletion resets no budget. */
-export async function recordUse(db: Db, turn: TurnState): Promise<void> {
-  await db.batch([step(writeUse, turn)]);
 }

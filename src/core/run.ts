@@ -3,10 +3,10 @@ import type { Alternative, FinishTurn } from "../db/turn-writes.ts";
 import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
 import { newId } from "./id.ts";
 import { type Ended, LEASE_MS, type LiveTurn, type TurnDeps, type TurnState, turnAhead } from "./live.ts";
-import { readContext } from "./messages.ts";
 import type { DispatchEvent, TurnError, Usage } from "./model.ts";
 import type { Standing } from "./progress.ts";
-import { isOpen, readEnd, recordUse, takeSlot } from "./rows.ts";
+import { isOpen } from "./rows.ts";
+import { readContext, readEnd, recordUse, takeSlot } from "./running.ts";
 import { previewOf } from "./text.ts";
 import { aborted, sleep } from "./time.ts";
 

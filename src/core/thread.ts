@@ -49,6 +49,7 @@ export async function listPosts(db: Db, actor: Actor, { limit, offset = 0, after
   const rows = await db.all(selectOldest, { ...actor, ...of, after, before: NEWEST, limit: limit + 1, offset });
   return withExtensions(
     db,
+    actor,
     rows.map((row) => row.message),
   );
 }
@@ -57,7 +58,7 @@ export async function listPosts(db: Db, actor: Actor, { limit, offset = 0, after
 export async function newestPosts(db: Db, actor: Actor, { conversationId, limit }: Part): Promise<Post[]> {
   const part = { conversationId, after: -1, before: NEWEST, limit, offset: 0 };
   const rows = await db.all(selectNewest, { ...actor, ...part });
-  return withExtensions(db, rows.map((row) => row.message).reverse());
+  return withExtensions(db, actor, rows.map((row) => row.message).reverse());
 }
 
 const selectPost = statement([...scopeSlots, "id"], (db, $) => {
@@ -73,19 +74,21 @@ const selectPost = statement([...scopeSlots, "id"], (db, $) => {
 export async function getPost(db: Db, actor: Actor, id: string): Promise<Post> {
   const [row] = await db.all(selectPost, { ...actor, id });
   if (!row || (row.message.deletedAt !== null && actor.sees !== "all")) throw notFound("message");
-  const [post] = await withExtensions(db, [row.message]);
+  const [post] = await withExtensions(db, actor, [row.message]);
   if (!post) throw notFound("message");
   return post;
 }
 
-const selectChanged = statement(["conversationId", "rev", "seq", "upTo", "limit"], (db, $) => {
-  const m = db.tables.messages;
+const selectChanged = statement([...scopeSlots, "conversationId", "rev", "seq", "upTo", "limit"], (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
   return db
-    .select()
+    .select({ message: m })
     .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
     .where(
       and(
         eq(m.conversationId, $.conversationId),
+        inScope(db, $),
         sql`(${m.rev}, ${m.seq}) > (cast(${$.rev} as integer), cast(${$.seq} as integer))`,
         sql`${m.rev} <= cast(${$.upTo} as integer)`,
       ),
@@ -98,34 +101,46 @@ type Changes = { conversationId: string; rev: number; seq: number; upTo: number;
 
 /**
  * Messages whose last change comes after the place `(rev, seq)` and not after `upTo`, in the order of their changes,
- * deleted ones among them. For a reader that has shown that it may see the session.
+ * deleted ones among them.
  */
-export async function changedPosts(db: Db, changes: Changes): Promise<Post[]> {
-  return withExtensions(db, await db.all(selectChanged, changes));
+export async function changedPosts(db: Db, actor: Actor, changes: Changes): Promise<Post[]> {
+  const rows = await db.all(selectChanged, { ...actor, ...changes });
+  return withExtensions(
+    db,
+    actor,
+    rows.map((row) => row.message),
+  );
 }
 
-const selectExtensions = statement(["conversationId", "from", "to"], (db, $) => {
-  const { messageExtensions: e, messages: m } = db.tables;
+const selectExtensions = statement([...scopeSlots, "conversationId", "from", "to"], (db, $) => {
+  const { messageExtensions: e, messages: m, conversations: c } = db.tables;
   return db
     .select({ extension: e })
     .from(e)
     .innerJoin(m, eq(m.id, e.messageId))
+    .innerJoin(c, eq(c.id, m.conversationId))
     .where(
       and(
         eq(m.conversationId, $.conversationId),
+        inScope(db, $),
         sql`${m.seq} between cast(${$.from} as integer) and cast(${$.to} as integer)`,
       ),
     )
     .orderBy(asc(e.createdAt), asc(e.id));
 });
 
-/** Of messages of one conversation, as the caller has read them in scope. */
-async function withExtensions(db: Db, messages: readonly Message[]): Promise<Post[]> {
+/** Of messages of one conversation. */
+async function withExtensions(db: Db, actor: Actor, messages: readonly Message[]): Promise<Post[]> {
   const [first] = messages;
   if (!first) return [];
   const seqs = messages.map(({ seq }) => seq);
   const { conversationId } = first;
-  const rows = await db.all(selectExtensions, { conversationId, from: Math.min(...seqs), to: Math.max(...seqs) });
+  const rows = await db.all(selectExtensions, {
+    ...actor,
+    conversationId,
+    from: Math.min(...seqs),
+    to: Math.max(...seqs),
+  });
   const byMessage = Map.groupBy(rows, (row) => row.extension.messageId);
   return messages.map((message) => ({
     ...message,

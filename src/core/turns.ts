@@ -9,7 +9,7 @@ import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
-import { LEASE_MS, type Live, type LiveTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
+import { LEASE_MS, type Live, type LiveTurn, type SeenTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
 import type { NewExtension } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
@@ -46,7 +46,7 @@ export type Question = {
  * key of another request, 404 where the conversation is not the actor's, 409 where the assistant may not speak or the
  * conversation is busy, 429 where the queue stays full or its user may take no more.
  */
-export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn> {
+export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<SeenTurn | LiveTurn> {
   refuseWhileLeaving(deps.live);
   const { ifBusy = "queue", conversationId } = question;
   const mayWaitUntil = deps.clock() + (ifBusy === "reject" ? 0 : ROOM_WAIT_MS);
@@ -113,7 +113,11 @@ function nothingIfConflict(error: unknown): undefined {
 }
 
 /** The turn of a key that was used before, or a new one in its place; undefined where there is none, or none may begin. */
-async function beginEarlier(deps: TurnDeps, actor: Actor, question: Question): Promise<TurnRef | LiveTurn | undefined> {
+async function beginEarlier(
+  deps: TurnDeps,
+  actor: Actor,
+  question: Question,
+): Promise<SeenTurn | LiveTurn | undefined> {
   const { key, model, options = null, wanted } = question;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
   if (!earlier) return undefined;
@@ -151,8 +155,9 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   const { options } = again;
   const plan = deps.models.plan(again.model, options ?? undefined);
   const now = deps.clock();
-  const ids = { ...again.turn, turnId: newId(), answerId: newId(), model: plan.model };
   const { newest, key, swap } = again;
+  const { conversationId, questionId } = again.turn;
+  const ids = { conversationId, questionId, turnId: newId(), answerId: newId(), model: plan.model };
   const asked = {
     ...actor,
     ...ids,
@@ -191,7 +196,7 @@ export async function refuse(
   }
   await refuseSpent(deps, conversation.userId);
   if (ifBusy === "reject") {
-    const open = await openTurn(deps.db, conversationId);
+    const open = await openTurn(deps.db, actor, conversationId);
     if (open) throw new AppError("conversation_busy", "Another turn is open here.", { turnId: open.id });
     return; // it ended just now
   }

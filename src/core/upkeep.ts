@@ -1,8 +1,9 @@
-import { and, eq, inArray, or, sql } from "drizzle-orm";
-import { guard, isConflict, statement, step } from "../db/db.ts";
-import { forgetKeys } from "./keys.ts";
+import { and, eq, inArray, lte, or, sql } from "drizzle-orm";
+import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
 import { CANCELLED, LEASE_MS, type LiveTurn, stopLive, type TurnDeps } from "./live.ts";
 import { sweepTurns } from "./recovery.ts";
+
+/** What a process does for itself, whoever its turns are for: no caller stands behind these statements, so no scope does. */
 
 /** How often the text so far is stored, and cancellations by others are looked for, in milliseconds. */
 const TEXT_MS = 500;
@@ -116,4 +117,14 @@ export async function heedCancellations({ db, live }: TurnDeps): Promise<void> {
     live,
     marked.map((turn) => turn.id),
   );
+}
+
+const deleteExpired = statement(["now"], (db, $) => {
+  const k = db.tables.idempotencyKeys;
+  return db.delete(k).where(lte(k.expiresAt, $.now)).returning({ key: k.key });
+});
+
+/** Forgets the keys whose time is over. */
+export async function forgetKeys(db: Db, now: number): Promise<void> {
+  await db.all(deleteExpired, { now });
 }

@@ -1,5 +1,6 @@
-import { and, asc, gte, lt, sql } from "drizzle-orm";
+import { and, asc, gte, isNotNull, lt, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
+import { inLedger, scopeSlots } from "../db/scope.ts";
 import { AppError } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 
@@ -18,9 +19,8 @@ export type Used = {
 
 export type UsedByModel = Used & { model: string };
 
-const selectUsage = statement(["self", "all", "owner", "from", "to"], (db, $) => {
+const selectUsage = statement([...scopeSlots, "from", "to"], (db, $) => {
   const t = db.tables.turns;
-  const owner = sql`cast(${$.owner} as text)`;
   const input = db.numberIn(t.usage, "input_tokens");
   const output = db.numberIn(t.usage, "output_tokens");
   return db
@@ -34,15 +34,7 @@ const selectUsage = statement(["self", "all", "owner", "from", "to"], (db, $) =>
       unpricedTurns: sql<number>`cast(sum(case when ${t.cost} is null and ${input} is not null then 1 else 0 end) as integer)`,
     })
     .from(t)
-    .where(
-      and(
-        sql`(${t.userId} = ${$.self} or cast(${$.all} as integer) = 1)`,
-        sql`(${owner} is null or ${t.userId} = ${owner})`,
-        sql`${t.target} is not null`,
-        gte(t.createdAt, $.from),
-        lt(t.createdAt, $.to),
-      ),
-    )
+    .where(and(inLedger(db, $), isNotNull(t.target), gte(t.createdAt, $.from), lt(t.createdAt, $.to)))
     .groupBy(t.target)
     .orderBy(asc(t.target));
 });
@@ -53,11 +45,12 @@ const selectUsage = statement(["self", "all", "owner", "from", "to"], (db, $) =>
  */
 export async function readUsage(
   db: Db,
-  { self, sees, owner }: Actor,
+  actor: Actor,
   { from, to }: { from: number; to: number },
 ): Promise<UsedByModel[]> {
+  const { self, sees, owner } = actor;
   if (sees !== "all" && owner !== null && owner !== self) {
     throw new AppError("forbidden", "What others used is for an admin to see; leave user_id out.");
   }
-  return db.all(selectUsage, { self, all: sees === "all" ? 1 : 0, owner, from, to });
+  return db.all(selectUsage, { ...actor, from, to });
 }

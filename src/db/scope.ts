@@ -1,4 +1,4 @@
-import { type SQL, sql } from "drizzle-orm";
+import { type AnyColumn, type SQL, sql } from "drizzle-orm";
 import type { Source } from "./db.ts";
 
 /** Whose rows a statement may touch. It stands in the WHERE of every one that is made for a caller. */
@@ -13,10 +13,26 @@ export type Scope = {
 
 export const scopeSlots = ["self", "sees", "owner"] as const;
 
+type ScopeSlots = { self: never; sees: never; owner: never };
+
 /** The condition that a conversation is in scope; its slots are `self`, `sees` and `owner`. */
-export function inScope(db: Source, slots: { self: never; sees: never; owner: never }): SQL {
+export function inScope(db: Source, slots: ScopeSlots): SQL {
   const t = db.tables.conversations;
+  return sql`((${mine(t.userId, slots)} or (${seesOf(slots)} = 'live' and ${t.isLive})) and ${named(t.userId, slots)})`;
+}
+
+/** The same for a turn as the ledger has it: it tells whose a turn was when the conversation is gone, but not what was live. */
+export function inLedger(db: Source, slots: ScopeSlots): SQL {
+  const t = db.tables.turns;
+  return sql`(${mine(t.userId, slots)} and ${named(t.userId, slots)})`;
+}
+
+const seesOf = ({ sees }: ScopeSlots): SQL => sql`cast(${sees} as text)`;
+
+const mine = (userId: AnyColumn, slots: ScopeSlots): SQL =>
+  sql`(${userId} = ${slots.self} or ${seesOf(slots)} = 'all')`;
+
+function named(userId: AnyColumn, slots: ScopeSlots): SQL {
   const owner = sql`cast(${slots.owner} as text)`;
-  const sees = sql`cast(${slots.sees} as text)`;
-  return sql`(${t.userId} = ${slots.self} or ${sees} = 'all' or (${sees} = 'live' and ${t.isLive})) and (${owner} is null or ${t.userId} = ${owner})`;
+  return sql`(${owner} is null or ${userId} = ${owner})`;
 }

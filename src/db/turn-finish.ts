@@ -1,7 +1,7 @@
 import { and, eq, isNull, ne, sql } from "drizzle-orm";
 import { type Source, type Step, statement, step } from "./db.ts";
 
-/** The statements with which a turn ends. */
+/** The statements with which a process ends a turn, and only one that is still its own: no caller stands behind them. */
 
 export const closeOnConversation = statement(
   ["conversationId", "listed", "alternatives", "seq", "preview", "now"],

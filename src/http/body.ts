@@ -2,9 +2,13 @@ import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { AppError, invalid } from "../core/errors.ts";
 import type { HttpEnv } from "./env.ts";
+import { unsupportedMediaType } from "./problems.ts";
 import { isStorable } from "./schemas.ts";
 
 const DEEPEST = 64;
+const HOLD = "hold U+0000 or half of a surrogate pair";
+/** Throws where `text()` of a request would put U+FFFD without a word. */
+const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Holds a JSON body to `most` bytes, to a sane depth, and to text that both databases can store. */
 export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
@@ -15,7 +19,7 @@ export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
   // The servers hold a body to its Content-Length; only one without has to be counted, which costs a stream.
   const limit: MiddlewareHandler<HttpEnv> = async (c, next) => {
     const length = c.req.header("content-length");
-    if (length === undefined) return c.req.method === "GET" ? next() : counted(c, next);
+    if (length === undefined) return c.req.method === "GET" ? next() : counted(c, next).catch(brokenOff);
     if (Number(length) > most) onError();
     return next();
   };
@@ -26,13 +30,34 @@ const checkText: MiddlewareHandler<HttpEnv> = async (c, next) => {
   if (c.req.method === "GET" || c.req.method === "HEAD" || !/json/i.test(c.req.header("content-type") ?? "")) {
     return next();
   }
-  const text = await c.req.text();
+  const coding = c.req.header("content-encoding");
+  if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
+    throw unsupportedMediaType("The body must come as it is: no Content-Encoding but identity is taken.");
+  }
+  const text = decode(await c.req.arrayBuffer().catch(brokenOff));
   if (depthOf(text) > DEEPEST) throw invalid("", `the body may be ${DEEPEST} levels deep at most`);
-  if (/\\u(0000|d[89a-f])/i.test(text)) checkStrings(parse(text), []);
-  // A body that may be absent may be so with a content type, too.
-  if (text === "") Object.assign(c.req.bodyCache, { text: Promise.resolve("{}") });
+  if (/\\u(0000|d[89a-f])/i.test(text)) {
+    const found = findUnstorable(parse(text));
+    if (found) throw invalid(found.path, found.message);
+  }
+  // A body that may be absent may be so with a content type, too. What was looked at is what is parsed.
+  Object.assign(c.req.bodyCache, { text: Promise.resolve(text || "{}") });
   await next();
 };
+
+function brokenOff(error: unknown): never {
+  if (error instanceof AppError) throw error;
+  throw new AppError("malformed_json", "The body broke off.");
+}
+
+/** Without a byte order mark. */
+function decode(bytes: ArrayBuffer): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new AppError("malformed_json", "The body is no valid UTF-8.");
+  }
+}
 
 function parse(text: string): unknown {
   try {
@@ -65,13 +90,19 @@ function endOfString(text: string, from: number): number {
   }
 }
 
-function checkStrings(value: unknown, path: readonly string[]): void {
-  if (typeof value === "string" && !isStorable(value)) {
-    throw invalid(path.join("."), "must not hold U+0000 or half of a surrogate pair");
+type Finding = { path: string; message: string };
+
+/** The first text that cannot be stored. A path is made only for that one: a body may have half a million places. */
+function findUnstorable(value: unknown): Finding | undefined {
+  if (typeof value === "string") return isStorable(value) ? undefined : { path: "", message: `must not ${HOLD}` };
+  return typeof value === "object" && value !== null ? findInside(value) : undefined;
+}
+
+function findInside(value: object): Finding | undefined {
+  for (const [name, inner] of Array.isArray(value) ? value.entries() : Object.entries(value)) {
+    if (typeof name === "string" && !isStorable(name)) return { path: "", message: `has a name that must not ${HOLD}` };
+    const found = findUnstorable(inner);
+    if (found) return { path: found.path ? `${name}.${found.path}` : String(name), message: found.message };
   }
-  if (typeof value !== "object" || value === null) return;
-  for (const [name, inner] of Object.entries(value)) {
-    if (!isStorable(name)) throw invalid(path.join("."), "has a name that holds U+0000 or half of a surrogate pair");
-    checkStrings(inner, [...path, name]);
-  }
+  return undefined;
 }

@@ -11,8 +11,8 @@ export type HttpEnv = {
     stream?: (() => void) | undefined;
   };
   Bindings: {
-    /** Bun's, for one request; on Node there is no such function. */
-    timeout?: (request: Request, seconds: number) => void;
+    /** Bun cuts a connection that is silent, also one that waits for its answer; Node does not, and has no such function. */
+    holdOpen?: (request: Request) => () => void;
     /** The address of the connection: Bun's way to tell, and Node's. */
     address?: (request: Request) => string | undefined;
     incoming?: { socket: { remoteAddress?: string | undefined } };

@@ -16,8 +16,11 @@ export function limitStreams(most: number | null): MiddlewareHandler<HttpEnv> {
       open.set(user, count + 1);
       return once(() => leave(open, user));
     });
-    await next();
-    c.get("stream")?.(); // claimed, and never begun
+    try {
+      await next();
+    } finally {
+      c.get("stream")?.(); // claimed, and never begun
+    }
   };
 }
 

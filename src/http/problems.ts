@@ -69,8 +69,9 @@ function fromHono(error: HTTPException): AppError {
   return new AppError("internal_error", "Something went wrong here; the log has the request id.");
 }
 
-export const unsupportedMediaType = (): AppError =>
-  new AppError("unsupported_media_type", "The body must be JSON: send Content-Type: application/json.");
+export const unsupportedMediaType = (
+  detail = "The body must be JSON: send Content-Type: application/json.",
+): AppError => new AppError("unsupported_media_type", detail);
 
 /** RFC 9457. */
 export function problem(c: Context<HttpEnv>, error: AppError): Response {

@@ -2,15 +2,21 @@ import { z } from "@hono/zod-openapi";
 import type { Code } from "../core/errors.ts";
 import { statusOfCode } from "./problems.ts";
 
-/** Text that both databases can hold: no U+0000, no half of a surrogate pair. The body's text is checked before. */
-const LONGEST_MESSAGE = 131_072;
-const LONGEST_PROMPT = 32_768;
+/** In KiB of UTF-8. */
+const LONGEST_MESSAGE = 128;
+const LONGEST_PROMPT = 32;
 
-export const messageText = z
-  .string()
-  .max(LONGEST_MESSAGE)
+/** Text of at most so many KiB: what it takes to store and to send, whatever its language. */
+const textOf = (most: number) =>
+  z
+    .string()
+    .refine((text) => Buffer.byteLength(text) <= most * 1024, `must be at most ${most} KiB of UTF-8`)
+    .openapi({ minLength: 1, maxLength: most * 1024 });
+
+/** Text that both databases can hold: no U+0000, no half of a surrogate pair. The body's text is checked before. */
+export const messageText = textOf(LONGEST_MESSAGE)
   .refine((text) => text.trim() !== "", "must not be empty")
-  .openapi({ minLength: 1, pattern: "\\S", example: "What can you do?" });
+  .openapi({ pattern: "\\S", example: "What can you do?" });
 
 /** A caller's own id for a user, an agent or a sender. */
 export const callerId = z
@@ -85,10 +91,8 @@ export const turnOptions = {
     description: "For this turn only; left out for a model that takes none.",
   }),
   max_tokens: z.int().min(1).max(1_000_000).optional().openapi({ description: "Of the answer, for this turn only." }),
-  system_prompt: z
-    .string()
+  system_prompt: textOf(LONGEST_PROMPT)
     .min(1)
-    .max(LONGEST_PROMPT)
     .optional()
     .openapi({ description: "What the model is told first, for this turn only." }),
   if_busy: z.enum(["queue", "reject", "interrupt"]).optional().openapi({

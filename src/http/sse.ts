@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { HttpEnv } from "./env.ts";
 import { holdStream } from "./open-streams.ts";
+import { holdOpen } from "./wait.ts";
 
 /** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
 const BEAT_MS = 8_000;
@@ -28,15 +29,19 @@ export function eventStream(
     "X-Accel-Buffering": "no",
   };
   if (c.req.method === "HEAD") return c.body(null, 200, headers);
-  c.env?.timeout?.(c.req.raw, 0); // Bun would cut a silent connection
   const failed = (error: unknown) =>
     log.error({ err: error, request_id: c.get("requestId") }, "an event stream failed");
-  return c.body(streamOf(texts, { failed, left: holdStream(c) }), 200, headers);
+  const [letGo, left] = [holdOpen(c), holdStream(c)];
+  const done = () => {
+    letGo();
+    left();
+  };
+  return c.body(streamOf(texts, { failed, done }), 200, headers);
 }
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, left }: { failed(error: unknown): void; left(): void },
+  { failed, done }: { failed(error: unknown): void; done(): void },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -45,8 +50,8 @@ function streamOf(
   let missed = 0;
   function leave() {
     clearInterval(beat);
+    done();
     leaving.abort();
-    left();
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {

@@ -2,7 +2,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { followTurn } from "../core/follow.ts";
 import type { Actor } from "../core/identity.ts";
-import type { LiveTurn, TurnDeps, TurnRef, TurnState } from "../core/live.ts";
+import type { LiveTurn, SeenTurn, TurnDeps, TurnRef, TurnState } from "../core/live.ts";
 import type { Place, TurnEvent } from "../core/progress.ts";
 import type { TurnOptions } from "../db/tables.ts";
 import type { HttpEnv } from "./env.ts";
@@ -79,7 +79,7 @@ type Deps = { turns: TurnDeps; log: { error(fields: object, message: string): vo
 export function streamTurn(
   c: Context<HttpEnv>,
   { turns, log }: Deps,
-  turn: TurnRef | LiveTurn,
+  turn: SeenTurn | LiveTurn,
   from: Place | null = null,
 ): Response {
   async function* texts(signal: AbortSignal): AsyncGenerator<string> {

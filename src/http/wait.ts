@@ -1,8 +1,12 @@
 import type { Context } from "hono";
 import type { HttpEnv } from "./env.ts";
 
-/** Waits for a turn. Bun would cut a connection that is silent for ten seconds, also while its answer is being made. */
+/** Keeps a connection from being cut for its silence until the returned function is called. */
+export function holdOpen(c: Context<HttpEnv>): () => void {
+  return c.env?.holdOpen?.(c.req.raw) ?? (() => {});
+}
+
+/** Waits for a turn, however long its provider takes. */
 export function waitFor<T>(c: Context<HttpEnv>, work: Promise<T>): Promise<T> {
-  c.env?.timeout?.(c.req.raw, 0);
-  return work;
+  return work.finally(holdOpen(c));
 }

@@ -4,7 +4,7 @@ import { cancelTurn } from "../core/cancel.ts";
 import { invalid } from "../core/errors.ts";
 import { wholeAnswer } from "../core/follow.ts";
 import type { Place } from "../core/progress.ts";
-import { getTurn, refOf } from "../core/rows.ts";
+import { getTurn, seenTurn } from "../core/rows.ts";
 import type { Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
@@ -146,7 +146,7 @@ export function turns({ db, turns, log }: Services) {
     const turn = await getTurn(db, actor, c.req.valid("param").turn_id);
     const from = placeOf(c.req.valid("header")["last-event-id"]);
     if (from === "end") return c.body(null, 204);
-    return streamTurn(c, { turns, log }, refOf(turn), from);
+    return streamTurn(c, { turns, log }, seenTurn(actor, turn), from);
   });
 
   router.openapi(cancel, async (c) => {

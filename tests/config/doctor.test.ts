@@ -12,6 +12,7 @@ import { freePort } from "../support/global.ts";
 import { type KeyAnswer, saying, silent, startKeyServer } from "../support/http-keys.ts";
 import { freshFolder } from "../support/models-launch.ts";
 import { type Provider, startProvider } from "../support/provider.ts";
+import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts";
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
 
@@ -247,6 +248,41 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
     url.password = SECRETS.database;
     expect(troubles(await doctor({ DATABASE_URL: url.href }))).toEqual([
       expect.stringMatching(/^trouble database \(postgres\): .*password authentication failed/),
+    ]);
+  });
+});
+
+describe("a doctor asked about Redis", () => {
+  it("says nothing of it where none is set, and of one that is not there that it is not", async () => {
+    expect((await doctor()).lines.join("\n")).not.toContain("redis");
+    const REDIS_URL = `redis://:${SECRETS.database}@127.0.0.1:${await freePort()}/0`;
+    expect(troubles(await doctor({ REDIS_URL }))).toEqual([expect.stringMatching(/^trouble redis: .*ECONNREFUSED/)]);
+  });
+
+  it("does not show the password of an address that is none", async () => {
+    expect(troubles(await doctor({ REDIS_URL: `redis://:${SECRETS.database}@localhost/cache` }))).toEqual([
+      expect.stringMatching(/^trouble configuration: REDIS_URL: must be a redis:\/\/ or rediss:\/\/ URL/),
+    ]);
+  });
+});
+
+describeRedis("a doctor who is given a Redis", () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis("--requirepass", SECRETS.database);
+  });
+  afterAll(() => server?.kill());
+  const at = (password: string) => ({ REDIS_URL: server.url.replace("//", `//:${password}@`) });
+
+  it("says that it is reachable, or what it refuses, without the password", async () => {
+    const { code, lines } = await doctor(at(SECRETS.database));
+    expect(code).toBe(0);
+    expect(lines[1]).toBe("ok      redis: reachable");
+    expect(troubles(await doctor(at(`not-${SECRETS.database}`)))).toEqual([
+      expect.stringMatching(/^trouble redis: WRONGPASS/),
+    ]);
+    expect(troubles(await doctor({ REDIS_URL: server.url }))).toEqual([
+      expect.stringMatching(/^trouble redis: NOAUTH/),
     ]);
   });
 });

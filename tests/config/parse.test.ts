@@ -25,6 +25,7 @@ describe("without any variable", () => {
       IDLE_TIMEOUT_MS: 15_000,
       TURN_TIMEOUT_MS: 300_000,
       MAX_BODY_BYTES: 1_048_576,
+      MAX_CONNECTIONS: 10_000,
       DRAIN_TIMEOUT_S: 20,
       LOG_LEVEL: "info",
       models: { openai: null, groq: null, aliases: new Map() },
@@ -38,7 +39,10 @@ describe("without any variable", () => {
       .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
       .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
       .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
-      .concat(" IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT")
+      .concat(
+        " IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES MAX_CONNECTIONS DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT",
+      )
+      .concat(" REDIS_URL RATE_LIMIT TRUST_PROXY MAX_TURNS_PER_USER MAX_STREAMS_PER_USER DAILY_TOKENS_PER_USER")
       .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
@@ -129,6 +133,63 @@ it("ALLOWED_ORIGINS are a list, or * alone", () => {
   const ALLOWED_ORIGINS = "https://app.example.com, http://localhost:3000,";
   expect(configFrom({ ALLOWED_ORIGINS }).ALLOWED_ORIGINS).toEqual(["https://app.example.com", "http://localhost:3000"]);
   expect(configFrom({ ALLOWED_ORIGINS: "*" }).ALLOWED_ORIGINS).toEqual(["*"]);
+});
+
+describe("what one user may take", () => {
+  const closed = (env: Record<string, string> = {}) => configFrom({ JWT_SECRET: SECRET, ...env });
+  const nothing = {
+    RATE_LIMIT: null,
+    MAX_TURNS_PER_USER: null,
+    MAX_STREAMS_PER_USER: null,
+    DAILY_TOKENS_PER_USER: null,
+  };
+
+  it("is not limited where the service is open, and is where it is closed, but for tokens", () => {
+    expect(configFrom({})).toMatchObject({ ...nothing, TRUST_PROXY: 0 });
+    expect(configFrom({}).REDIS_URL).toBeUndefined();
+    const defaults = {
+      RATE_LIMIT: { count: 600, windowMs: 60_000 },
+      MAX_TURNS_PER_USER: 20,
+      MAX_STREAMS_PER_USER: 100,
+    };
+    expect(closed()).toMatchObject({ ...defaults, DAILY_TOKENS_PER_USER: null, TRUST_PROXY: 0 });
+    expect(closed(Object.fromEntries(Object.keys(nothing).map((name) => [name, ""])))).toEqual(closed());
+  });
+
+  it("is limited, or not, as the variables say, open or closed", () => {
+    const set = { MAX_TURNS_PER_USER: "1", MAX_STREAMS_PER_USER: "2147483647", DAILY_TOKENS_PER_USER: "1000000" };
+    for (const config of [configFrom(set), closed(set)]) {
+      expect(config).toMatchObject({
+        MAX_TURNS_PER_USER: 1,
+        MAX_STREAMS_PER_USER: 2_147_483_647,
+        DAILY_TOKENS_PER_USER: 1_000_000,
+      });
+    }
+    expect(closed(Object.fromEntries(Object.keys(nothing).map((name) => [name, "off"])))).toMatchObject(nothing);
+  });
+
+  it.each([
+    ["10/s", { count: 10, windowMs: 1_000 }],
+    ["30/m", { count: 30, windowMs: 60_000 }],
+    ["999999/h", { count: 999_999, windowMs: 3_600_000 }],
+  ])("is a rate by RATE_LIMIT=%s, open or closed", (RATE_LIMIT, rate) => {
+    expect(configFrom({ RATE_LIMIT }).RATE_LIMIT).toEqual(rate);
+    expect(closed({ RATE_LIMIT }).RATE_LIMIT).toEqual(rate);
+  });
+
+  it.each([
+    "redis://localhost",
+    "redis://localhost:6379/",
+    "redis://user:p%40ss@10.0.0.7:6380/15",
+    "rediss://cache.example.com:6379/0",
+    "redis://[::1]:6379",
+  ])("is shared over REDIS_URL=%s", (REDIS_URL) => {
+    expect(configFrom({ REDIS_URL }).REDIS_URL).toBe(REDIS_URL);
+  });
+
+  it("is counted behind as many proxies as TRUST_PROXY says", () => {
+    expect(configFrom({ TRUST_PROXY: "2" }).TRUST_PROXY).toBe(2);
+  });
 });
 
 describe("the models", () => {

@@ -4,11 +4,12 @@ import { cancelTurn } from "../../src/core/cancel.ts";
 import { createConversation, deleteConversation, getConversation } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import type { Actor } from "../../src/core/identity.ts";
-import { forgetKeys, type RequestKey } from "../../src/core/keys.ts";
+import type { RequestKey } from "../../src/core/keys.ts";
 import { drainTurns } from "../../src/core/launch.ts";
 import type { TurnDeps } from "../../src/core/live.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { beginTurn, type Question } from "../../src/core/turns.ts";
+import { forgetKeys } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation } from "../../src/db/tables.ts";
 import {

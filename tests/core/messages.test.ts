@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Shown } from "../../src/core/context.ts";
 import { newId } from "../../src/core/id.ts";
-import { listMessages, readContext } from "../../src/core/messages.ts";
+import { listMessages } from "../../src/core/messages.ts";
+import { readContext } from "../../src/core/running.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Message } from "../../src/db/tables.ts";
 import { as, NOW, newConversation } from "../support/core-instance.ts";

@@ -63,6 +63,23 @@ describe.each(databases)("a row on $database", ({ fresh }) => {
     },
   );
 
+  it("holds JSON that the database can look into, whether it was stored alone or in a batch of several", async () => {
+    const t = handles.db.tables.conversations;
+    const row = (id: string) =>
+      step(insertRow, { id, title: null, isLive: false, metadata: { tokens: 7, whole: true }, time: 1 });
+    const [alone, first, second] = [nextId(), nextId(), nextId()];
+    await handles.db.batch([row(alone)]);
+    await handles.db.batch([row(first), row(second)]);
+    for (const id of [alone, first, second]) {
+      const fields = {
+        tokens: handles.db.numberIn(t.metadata, "tokens"),
+        whole: handles.db.flagIn(t.metadata, "whole"),
+      };
+      const [found] = await handles.db.select(fields).from(t).where(eq(t.id, id));
+      expect([Number(found?.tokens), Boolean(found?.whole)]).toEqual([7, true]);
+    }
+  });
+
   it("keeps the order of an object's keys", async () => {
     const metadata = { zebra: 1, a: 2, "10": 3, middle: { z: 1, b: 2 } };
     expect(JSON.stringify((await roundTrip({ metadata }))?.metadata)).toBe(JSON.stringify(metadata));

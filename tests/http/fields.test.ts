@@ -45,6 +45,27 @@ describe("bodies", () => {
     expect((await parts.app.call("GET", `/chats/${chat_id}`)).json.message_count).toBe(0);
   });
 
+  it.each([
+    ["Latin", "x", 131_072],
+    ["Greek", "λ", 65_536],
+    ["elephants", "🐘", 32_768],
+  ])("hold a message of 128 KiB of UTF-8 and not a byte more: %s", async (_, letter, most) => {
+    const send = (message: string) => parts.app.call("POST", "/api/chat/send", { message });
+    expect((await send(letter.repeat(most))).json.code).not.toBe("validation_failed"); // the model may find it too long
+    const refused = await send(`${letter.repeat(most)}.`);
+    expectProblem(refused, 422, "validation_failed");
+    expect(refused.json.errors).toEqual([{ path: "message", message: "must be at most 128 KiB of UTF-8" }]);
+  });
+
+  it("hold a system prompt of 32 KiB of UTF-8 and not a byte more", async () => {
+    const send = (system_prompt: string) => parts.app.call("POST", "/api/chat/send", { message: "x", system_prompt });
+    expect((await send("ü".repeat(16_384))).json.code).not.toBe("validation_failed");
+    const refused = await send(`${"ü".repeat(16_384)}.`);
+    expectProblem(refused, 422, "validation_failed");
+    expect(refused.json.errors).toEqual([{ path: "system_prompt", message: "must be at most 32 KiB of UTF-8" }]);
+    expectProblem(await send(""), 422, "validation_failed");
+  });
+
   it("that lack a field name it", async () => {
     const refused = await parts.app.call("POST", "/chat", {});
     expectProblem(refused, 422, "validation_failed");

@@ -19,8 +19,10 @@ export type Instance = TurnDeps & {
   logged: object[];
 };
 
+const UNLIMITED: TurnDeps["allowance"] = { turns: null, tokensADay: null };
+
 /** A process of its own, as far as turns are concerned. What it still runs when the test is over is stopped. */
-export function startInstance(db: Db, models: TestModels = testModels()): Instance {
+export function startInstance(db: Db, models: TestModels = testModels(), allowance = UNLIMITED): Instance {
   const time = { now: NOW, looks: 0 };
   const logged: object[] = [];
   const clock = () => {
@@ -30,7 +32,6 @@ export function startInstance(db: Db, models: TestModels = testModels()): Instan
   const log = { error: (fields: object) => void logged.push(fields) };
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
-  const allowance = { turns: null, tokensADay: null };
   return { db, models, live, clock, allowance, systemPrompt: null, log, time, logged };
 }
 

@@ -1,6 +1,8 @@
 import { followTurn } from "../../src/core/follow.ts";
-import type { LiveTurn, TurnDeps, TurnRef } from "../../src/core/live.ts";
+import type { Actor } from "../../src/core/identity.ts";
+import type { LiveTurn, SeenTurn, TurnDeps, TurnRef } from "../../src/core/live.ts";
 import type { Place, TurnEvent } from "../../src/core/progress.ts";
+import { as } from "./core-instance.ts";
 
 /** What a client has of an answer: its text, and the place that the last id named. */
 export type Client = { text: string; place: Place; restarts: string[]; ended: TurnEvent | null };
@@ -39,7 +41,7 @@ export type Reader = {
 };
 
 /** Follows a turn, from its start or from where a client has broken off. */
-export function follow(deps: TurnDeps, turn: TurnRef | LiveTurn, broken?: Client): Reader {
+export function follow(deps: TurnDeps, turn: SeenTurn | LiveTurn, broken?: Client): Reader {
   const client = broken ?? emptyClient();
   const events: TurnEvent[] = [];
   const leaving = new AbortController();
@@ -55,11 +57,10 @@ export function follow(deps: TurnDeps, turn: TurnRef | LiveTurn, broken?: Client
   return { client, events, done, leave: () => leaving.abort() };
 }
 
-/** The turn as somebody knows it who does not run it. */
-export const refTo = ({ turnId, conversationId, questionId, answerId, model }: TurnRef): TurnRef => ({
-  turnId,
-  conversationId,
-  questionId,
-  answerId,
-  model,
-});
+const ADMIN = as("admin", "root");
+
+/** The turn as somebody knows it who does not run it, and may see it. */
+export const refTo = (turn: TurnRef, seenBy: Actor = ADMIN): SeenTurn => {
+  const { turnId, conversationId, questionId, answerId, model } = turn;
+  return { turnId, conversationId, questionId, answerId, model, seenBy };
+};

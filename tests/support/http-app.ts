@@ -1,6 +1,8 @@
 import { parseConfig } from "../../src/config.ts";
+import type { Db } from "../../src/db/db.ts";
+import { openDatabase } from "../../src/db/index.ts";
 import { openLog } from "../../src/http/log.ts";
-import { type Parley, startParley } from "../../src/start.ts";
+import { type Parley, startOver } from "../../src/start.ts";
 import { bodyOf, type Called, read } from "./app.ts";
 
 type Operation = { operationId: string; responses: Record<string, unknown> };
@@ -21,11 +23,18 @@ export type HttpApp = {
   stop(): Promise<void>;
 };
 
+type Options = { ready?: boolean /** What stands between the service and its database. */; over?: (db: Db) => Db };
+
 /** The whole service in this process without a port, as `startApp`; it also keeps what each operation answered. */
-export async function startHttp(env: Record<string, string>, { ready = true } = {}): Promise<HttpApp> {
+export async function startHttp(
+  env: Record<string, string>,
+  { ready = true, over = (db) => db }: Options = {},
+): Promise<HttpApp> {
   const configured = parseConfig({ SQLITE_SYNCHRONOUS: "normal", ...env });
   if ("problems" in configured) throw new Error(configured.problems.join("\n"));
-  const parley = await startParley(configured.config, openLog("silent", "json").log);
+  const { config } = configured;
+  const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const parley = await startOver(over(db), config, openLog("silent", "json").log);
   if (ready) parley.ready();
   const document: Document = (await read(await parley.app.request("/openapi.json"))).json;
   const seen = new Map<string, boolean>();

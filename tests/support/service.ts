@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
+import type { Patience } from "../../src/listen.ts";
 import { bodyOf, type Called, read } from "./app.ts";
 
 export type Runtime = "node" | "bun";
@@ -21,8 +22,18 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 
 /** The service as `npm start` and `npm run start:bun` run it, on a free port; resolves once it listens. */
-export async function startService(runtime: Runtime, env: Record<string, string>): Promise<Service> {
-  const child = launch(runtime, { PORT: "0", LOG_FORMAT: "json", ...env });
+export const startService = (runtime: Runtime, env: Record<string, string>): Promise<Service> =>
+  listening(launch(runtime, { PORT: "0", LOG_FORMAT: "json", ...env }));
+
+/** The same with less patience for its clients. */
+export function startImpatient(runtime: Runtime, patience: Patience, env: Record<string, string>): Promise<Service> {
+  const [command, flags] = runtime === "node" ? [process.execPath, []] : [bun, ["--no-env-file"]];
+  const args = [...flags, join(root, "tests/support/slow-child.ts"), JSON.stringify({ env, patience })];
+  const options = { cwd: inject("folder"), env: { PATH: process.env["PATH"] } };
+  return listening(spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] }));
+}
+
+async function listening(child: ChildProcess): Promise<Service> {
   const logged: string[] = [];
   const url = await new Promise<string>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {

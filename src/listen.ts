@@ -1,0 +1,92 @@
+import type { Server } from "node:http";
+import { serve } from "@hono/node-server";
+import type { Config } from "./config.ts";
+import type { Parley } from "./start.ts";
+
+/**
+ * What a client may take, in milliseconds: to send its headers, to send a whole request, and to leave a connection
+ * unused or an answer untaken. None of it runs while an answer is being made or streamed.
+ */
+export type Patience = { headers: number; request: number; idle: number };
+
+const PATIENCE: Patience = { headers: 15_000, request: 60_000, idle: 60_000 };
+/** Of a request line and its headers; Bun's own limit is the same. */
+const MAX_HEADER_BYTES = 16_384;
+/** Of two the first would count here and perhaps the second before us; on Bun one with a slash would be part of the path. */
+const HOST_HEADER = /^([\w.-]*|\[[\da-f:.]+\])(:\d+)?$/i;
+const refuse = () => new Response(null, { status: 400, headers: { Connection: "close" } });
+const beFull = () => new Response(null, { status: 503, headers: { Connection: "close", "Retry-After": "1" } });
+const IDLE_CHECK_MS = 50;
+
+export type Listening = { port: number; close(): Promise<void> };
+type Fetch = Parley["app"]["fetch"];
+type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS">;
+
+/** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
+export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {
+  const one: Fetch = (request, env) =>
+    HOST_HEADER.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse();
+  return process.versions["bun"] ? listenOnBun(one, address, patience) : listenOnNode(one, address, patience);
+}
+
+/** Bun gives headers ten to twelve seconds, whatever is set; a body that comes too slowly counts as idle. */
+function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { request, idle }: Patience): Listening {
+  const idleTimeout = Math.ceil(Math.min(request, idle) / 1000);
+  const server = Bun.serve({
+    port: PORT,
+    hostname: HOST,
+    idleTimeout,
+    fetch(request, bun) {
+      // It counts no connections, only requests that have no answer yet.
+      if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();
+      return fetch(request, { holdOpen, address: (of) => bun.requestIP(of)?.address });
+    },
+  });
+  function holdOpen(request: Request) {
+    server.timeout(request, 0);
+    return () => server.timeout(request, idleTimeout);
+  }
+  return { port: server.port ?? PORT, close: () => server.stop() };
+}
+
+function listenOnNode(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, patience: Patience): Promise<Listening> {
+  const serverOptions = {
+    headersTimeout: patience.headers,
+    requestTimeout: patience.request,
+    connectionsCheckingInterval: Math.ceil(patience.headers / 5),
+    keepAliveTimeout: patience.idle,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch, port: PORT, hostname: HOST, serverOptions }, ({ port }) =>
+      resolve({ port, close: () => closeOnNode(server) }),
+    ) as Server; // the options are those of HTTP/1
+    server.maxConnections = MAX_CONNECTIONS;
+    server.maxHeadersCount = 0; // more would be dropped unseen; their bytes are bounded
+    server.on("error", reject);
+    cutWhoTakesNothing(server, patience.idle);
+  });
+}
+
+/** Node would keep an answer for ever for a client that does not read it. */
+function cutWhoTakesNothing(server: Server, idle: number): void {
+  server.on("request", ({ socket }, response) => {
+    response.once("prefinish", () => {
+      if (socket.writableLength === 0) return;
+      socket.setTimeout(idle);
+      // Before Node's own listener, which sets the time that the connection may be kept.
+      response.prependOnceListener("finish", () => socket.setTimeout(0));
+    });
+  });
+}
+
+function closeOnNode(server: Server): Promise<void> {
+  return new Promise((done) => {
+    // A connection whose last answer promised to keep it falls idle only now.
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+    server.close(() => {
+      clearInterval(idle);
+      done();
+    });
+  });
+}

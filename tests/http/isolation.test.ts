@@ -1,0 +1,179 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { mintToken } from "../../src/http/tokens.ts";
+import { type Called, SECRET } from "../support/app.ts";
+import { databases } from "../support/databases.ts";
+import { expectProblem, PATIENT } from "../support/http-expect.ts";
+import { declares } from "../support/http-setup.ts";
+import { type Asked, mayBeBusy, type Route, requestTo } from "../support/isolation-document.ts";
+import { ID_NAMES, type Operation, operations } from "../support/isolation-operations.ts";
+import { givenScene, said } from "../support/isolation-scene.ts";
+import { somebody, useWorld } from "../support/isolation-world.ts";
+
+const HOW = "say in tests/support/isolation-operations.ts what they are";
+const idsOf = (...kinds: Operation["kind"][]) =>
+  Object.keys(operations).filter((id) => kinds.includes(operations[id]?.kind as Operation["kind"]));
+
+describe.each(databases)("whoever calls on $database", (database) => {
+  const world = useWorld(database);
+  let expired: string;
+  beforeAll(async () => {
+    expired = await mintToken(SECRET, { sub: "user-1", role: "user", expires: "-1h" });
+  });
+
+  const of = (id: string) => {
+    const [operation, route] = [operations[id], world.routes.get(id)];
+    if (!operation || !route) throw new Error(`${id} is no operation`);
+    return { operation, route };
+  };
+  const succeeds = (called: Called) =>
+    expect(called, called.text).toMatchObject({ status: expect.toSatisfy(isSuccess) });
+  const isSuccess = (status: number) => status >= 200 && status < 300;
+
+  async function turnedAway(asked: Asked) {
+    expectProblem(await world.call(null, asked), 401, "unauthorized");
+    expectProblem(await world.withToken(expired, asked), 401, "unauthorized");
+  }
+
+  it("finds every operation classified here, and none that is not there", () => {
+    const there = [...world.routes.keys()];
+    const unclassified = there.filter((id) => !operations[id]);
+    expect(unclassified, HOW).toEqual([]);
+    const gone = Object.keys(operations).filter((id) => !there.includes(id));
+    expect(gone, "these are gone").toEqual([]);
+  });
+
+  it("takes ids where the classification says so, each of a kind that is known", () => {
+    for (const [id, { ids }] of world.routes) {
+      const { kind, ids: own } = of(id).operation;
+      if (kind === "public") continue;
+      expect(ids.length > 0, `${id} ${kind}, and its ids do not fit; ${HOW}`).toBe(kind === "reaches");
+      const known = { ...ID_NAMES, ...own };
+      for (const { name } of ids) expect(known, `of what ${name} of ${id} is an id; ${HOW}`).toHaveProperty(name);
+    }
+  });
+
+  it.each(idsOf("public"))("is answered without a token, and no row is touched: %s", async (id) => {
+    const { route, operation } = of(id);
+    succeeds(await world.call(null, requestTo(route, operation, {})));
+  });
+
+  it.each(idsOf("service"))("is answered with a token alone, and no row is touched: %s", async (id) => {
+    const asked = requestTo(of(id).route, of(id).operation, {});
+    await turnedAway(asked);
+    succeeds(await world.withToken(await mintToken(SECRET, { sub: "any", role: "user", expires: "1h" }), asked));
+  });
+
+  describe.each(idsOf("reaches"))("reaches by an id: %s", (id) => {
+    it("somebody else's is found as little as what is not there, and nothing comes of it", async () => {
+      const scene = await givenScene(world, of(id));
+      await scene.untouched(async () => {
+        for (const stranger of scene.strangers) {
+          for (const more of [{}, ...scene.route.manners]) await scene.notFound(stranger, { more });
+        }
+      });
+    });
+
+    it("nobody reaches it by naming its owner", async () => {
+      const scene = await givenScene(world, of(id));
+      await scene.untouched(async () => {
+        for (const place of scene.route.names) {
+          const named = { user: scene.owner.userId, in: place };
+          expectProblem(await scene.ask(somebody(), { rows: scene.rows, named }), 403, "forbidden");
+          await scene.notFound(somebody("agent"), { named });
+        }
+      });
+    });
+
+    it("nobody reaches it without a token, or with one that has expired", async () => {
+      const scene = await givenScene(world, of(id));
+      await scene.untouched(() => turnedAway(requestTo(scene.route, scene.operation, { rows: scene.rows })));
+    });
+
+    it("its owner does, and nobody else by the owner's Idempotency-Key", async () => {
+      const idle = world.provider.busy();
+      const { owner, rows, route, ask, strangers, untouched, notFound } = await givenScene(world, of(id));
+      const isBusy = mayBeBusy(route);
+      if (isBusy) {
+        const refused = await ask(owner, { rows, more: { if_busy: "reject" } });
+        expectProblem(refused, 409, "conversation_busy");
+      }
+      const asking = { rows, more: isBusy ? { if_busy: "interrupt" } : {} };
+      const first = await ask(owner, asking, "mine");
+      succeeds(first);
+      await expect.poll(() => world.provider.busy(), PATIENT).toBe(idle); // what ran before was cancelled
+      if (!route.takesKey) return;
+      expect(said(await ask(owner, asking, "mine"))).toEqual(said(first));
+      await untouched(async () => {
+        for (const stranger of strangers) await notFound(stranger, { more: asking.more, key: "mine" });
+      });
+    });
+  });
+
+  /** Also what reaches for a row, where it makes one if no id is given. */
+  const makes = (id: string) => {
+    const { operation, route } = of(id);
+    const mayMake = operation.kind === "reaches" && route.ids.every(({ always }) => !always);
+    return operation.kind === "makes" || mayMake;
+  };
+
+  it("makes of one key something for each who sends it, and nothing in the name of others", async () => {
+    const making = [...world.routes.keys()].filter(makes);
+    expect(making.length).toBeGreaterThan(3);
+    for (const id of making) {
+      const { route, operation } = of(id);
+      const asked = requestTo(route, operation, {});
+      await turnedAway(asked);
+      const [owner, other] = [somebody(), somebody()];
+      const made = await each([owner, other, somebody("agent")], (who) => world.call(who, asked, { key: "mine" }));
+      made.forEach(succeeds);
+      const ids = made.flatMap((one) => [...new Set(uuidsOf(one))]);
+      expect(new Set(ids).size, `${id} gave one id twice`).toBe(ids.length);
+      for (const place of route.names) {
+        const named = { user: owner.userId, in: place };
+        const refused = await world.call(other, requestTo(route, operation, { named }), { named: owner.userId });
+        expectProblem(refused, 403, "forbidden");
+      }
+    }
+  });
+
+  it.each(idsOf("lists"))("lists nothing of others, and counts nothing: %s", async (id) => {
+    const { route, operation } = of(id);
+    const [owner, other, agent] = [somebody(), somebody(), somebody("agent")];
+    const asked = requestTo(route, operation, {});
+    const about = (user: string, place: Route["names"][number]) =>
+      requestTo(route, operation, { named: { user, in: place } });
+    const look = async (named: string) => [
+      said(await world.call(other, asked)),
+      said(await world.call(agent, asked)),
+      ...(await each(route.names, async (place) => said(await world.call(agent, about(named, place), { named })))),
+    ];
+    const empty = await world.call(owner, asked);
+    const before = await look(somebody().userId);
+    const rows = await world.given(owner, false);
+    const full = await world.call(owner, asked);
+    succeeds(full);
+    expect(said(full)).not.toEqual(said(empty));
+    const after = await look(owner.userId);
+    expect(after).toEqual(before);
+    for (const row of Object.values(rows)) expect(JSON.stringify(after)).not.toContain(row);
+    await each(route.names, async (place) => {
+      expectProblem(await world.call(other, about(owner.userId, place), { named: owner.userId }), 403, "forbidden");
+    });
+    await turnedAway(asked);
+  });
+
+  it("asked the database for nothing without saying who it was for", () => {
+    expect(world.recorder.seen).toBeGreaterThan(500);
+    expect([...new Set(world.recorder.unlawful)]).toEqual([]);
+  });
+
+  declares(world);
+});
+
+const uuidsOf = ({ text }: Called): string[] => text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
+
+async function each<T, R>(all: readonly T[], work: (one: T) => Promise<R>): Promise<R[]> {
+  const done: R[] = [];
+  for (const one of all) done.push(await work(one));
+  return done;
+}

@@ -1,0 +1,147 @@
+import { beforeAll, describe, inject, it } from "vitest";
+import { PATIENT } from "../support/http-expect.ts";
+import { type Provider, type Script, startProvider } from "../support/provider.ts";
+import { openRaw, type Raw, RESPONSE, statusesOf } from "../support/raw.ts";
+import { type Service, startImpatient, startService } from "../support/service.ts";
+import { createGate } from "../support/stream-gate.ts";
+import { readStream } from "../support/stream-reader.ts";
+
+const PATIENCE = { headers: 500, request: 3_000, idle: 1_000 };
+const LONG = "0123456789abcde\n".repeat(2 ** 20);
+const STALLED = 500;
+const PARTIAL_HEAD = "POST /chats HTTP/1.1\r\nHost: localhost\r\nX-A: a";
+const POST = "POST /chats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+const PARTIAL_BODY = `${POST}Content-Length: 100\r\n\r\n{"title":"never whole`;
+const GET = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/** Bun's own deadline for headers is ten seconds, and looked at every four. */
+const CUT = { timeout: 25_000 };
+
+/** Writes a byte every fifth of a second until the connection is over. */
+async function trickle({ socket, over }: Raw, piece: string): Promise<string> {
+  const drip = setInterval(() => void (socket.writable && socket.write(piece)), 200);
+  return over.finally(() => clearInterval(drip));
+}
+
+describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) => {
+  let provider: Provider;
+  let service: Service;
+  const gate = createGate(["at ", "last"]);
+  const scripts: Record<string, Script> = { patient: gate.script, long: { text: [LONG] } };
+  beforeAll(async () => {
+    provider = await startProvider();
+    provider.behave(({ body }) => scripts[body.model] ?? {});
+    service = await startImpatient(runtime, PATIENCE, {
+      DATABASE_URL: `${inject("folder")}/slow-${runtime}.db`,
+      OPENAI_BASE_URL: provider.openaiUrl,
+    });
+    return async () => {
+      await service.end("SIGKILL");
+      await provider.close();
+    };
+  });
+  const open = (text: string) => openRaw(service.url, text);
+  /** Resolves when a connection that is answered and then left alone was cut, so when patience has run out by itself. */
+  const patienceIsOut = () => open(GET).over;
+  const chatsCalled = async (title: string) => {
+    const { chats } = (await service.call("GET", "/chats")).json;
+    return chats.filter((chat: { title: string }) => chat.title === title);
+  };
+
+  it("that says nothing, or its headers byte by byte, is hung up on", CUT, async ({ expect }) => {
+    const inItsBody = open(PARTIAL_BODY);
+    const ends = await Promise.all([open("").over, open(PARTIAL_HEAD).over, trickle(open(PARTIAL_HEAD), "a")]);
+    for (const end of ends.filter((text) => text !== "")) {
+      expect(end).toMatch(RESPONSE);
+      expect(statusesOf(end)).toEqual([408]);
+    }
+    if (runtime === "node") expect(inItsBody.socket.readyState).toBe("open"); // headers have a deadline of their own
+    inItsBody.socket.destroy();
+  });
+
+  it("that stops in its body, or sends it byte by byte, is hung up on", CUT, async ({ expect }) => {
+    const chunked = `${POST}Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n`;
+    const ends = [open(PARTIAL_BODY).over, trickle(open(PARTIAL_BODY), "a"), trickle(open(chunked), "1\r\n \r\n")];
+    for (const end of await Promise.all(ends)) expect([[], [400], [408]]).toContainEqual(statusesOf(end));
+    expect(await chatsCalled("never whole")).toEqual([]);
+    const levels = service.logged.map((line) => JSON.parse(line).level);
+    expect(levels).not.toContain("error"); // what a client does is no failure of ours
+  });
+
+  it("may wait for its turn for longer than for anything else, plain or streamed", CUT, async ({ expect }) => {
+    const model = "openai/patient";
+    const plain = service.call("POST", "/api/chat/send", { message: "x", model });
+    const body = { message: "x", model, stream: true };
+    const stream = await readStream(service.url, { path: "/api/chat/send", body });
+    await expect.poll(() => provider.busyWith("patient"), PATIENT).toBe(2);
+    for (let times = 0; times < 2; times++) await patienceIsOut();
+    gate.open();
+    expect((await plain).json).toMatchObject({ message: "at last" });
+    expect(await stream.over).toEqual({ whole: true });
+    expect(stream.heard).toMatchObject({ text: "at last", end: { event: "turn.completed" } });
+  });
+
+  it("that keeps its connection after a turn is hung up on as any other", CUT, async ({ expect }) => {
+    const head = POST.replace("/chats", "/api/chat/send");
+    const kept = ["false", "true"].map((stream) => {
+      const body = `{"message":"x","stream":${stream}}`;
+      return open(`${head}Content-Length: ${body.length}\r\n\r\n${body}`).over;
+    });
+    for (const all of await Promise.all(kept)) {
+      expect(statusesOf(all)).toEqual([200]);
+      expect(all).toMatch(/Echo: x|turn\.completed/);
+    }
+  });
+
+  it("that does not take its answer is hung up on", CUT, async ({ expect }) => {
+    const { json } = await service.call("POST", "/api/chat/send", { message: "x", model: "openai/long" });
+    const path = `/chats/${json.conversation_id}/messages`;
+    const reader = open(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    reader.socket.pause();
+    for (let times = 0; times < 3; times++) await patienceIsOut();
+    reader.socket.resume();
+    const got = await reader.over;
+    const length = Number(/content-length: (\d+)/i.exec(got)?.[1]);
+    expect(length).toBeGreaterThan(LONG.length);
+    expect(got.length).toBeLessThan(length);
+  });
+});
+
+describe.concurrent.each(["node", "bun"] as const)("on %s, a service", (runtime) => {
+  const started = (name: string, env: Record<string, string> = {}) =>
+    startService(runtime, { DATABASE_URL: `${inject("folder")}/${name}-${runtime}.db`, ...env });
+
+  it(`answers others while ${STALLED} clients are stalled`, CUT, async ({ expect, onTestFinished }) => {
+    const service = await started("stalled");
+    onTestFinished(async () => void (await service.end("SIGKILL")));
+    const stalled = Array.from({ length: STALLED }, (_, i) =>
+      openRaw(service.url, i % 2 === 0 ? PARTIAL_HEAD : PARTIAL_BODY),
+    );
+    await expect.poll(() => stalled.every(({ socket }) => socket.readyState === "open"), PATIENT).toBe(true);
+    expect((await service.call("GET", "/health")).status).toBe(200);
+    const sent = await service.call("POST", "/api/chat/send", { message: "still there?" });
+    expect(sent.status).toBe(200);
+    expect((await service.call("GET", `/chats/${sent.json.conversation_id}/messages`)).json).toHaveLength(2);
+    expect(stalled.filter(({ socket }) => socket.readyState === "open")).toHaveLength(STALLED);
+    for (const { socket } of stalled) socket.destroy();
+  });
+
+  it("takes no more at once than it may", CUT, async ({ expect, onTestFinished }) => {
+    const provider = await startProvider();
+    provider.behave(() => ({ headersAfter: Infinity }));
+    const env = { MAX_CONNECTIONS: "3", OPENAI_BASE_URL: provider.openaiUrl };
+    const service = await started("full", env);
+    onTestFinished(async () => {
+      await service.end("SIGKILL");
+      await provider.close();
+    });
+    const body = '{"message":"x"}';
+    const turn = `${POST.replace("/chats", "/api/chat/send")}Content-Length: ${body.length}\r\n\r\n${body}`;
+    const waiting = Array.from({ length: 3 }, () => openRaw(service.url, turn));
+    await expect.poll(() => provider.busy(), PATIENT).toBe(3);
+    const ask = () => openRaw(service.url, GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).over;
+    expect([[], [503]]).toContainEqual(statusesOf(await ask()));
+    waiting[0]?.socket.destroy();
+    await expect.poll(async () => statusesOf(await ask()), PATIENT).toEqual([200]);
+    for (const { socket } of waiting) socket.destroy();
+  });
+});
