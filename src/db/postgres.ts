@@ -72,6 +72,9 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
   const router = { options: client.options, unsafe } as unknown as postgres.Sql;
 
   const verbs = verbsOf(drizzle({ client: router, casing: "snake_case" }));
+  // Drizzle has told the one client that it writes JSON itself; the other would write it as a string of JSON.
+  Object.assign(transactions.options.parsers, client.options.parsers);
+  Object.assign(transactions.options.serializers, client.options.serializers);
   const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres };
   const prepare = preparer<Prepared>(source);
 

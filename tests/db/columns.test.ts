@@ -63,6 +63,19 @@ describe.each(databases)("a row on $database", ({ fresh }) => {
     },
   );
 
+  it("holds the same JSON, whether it is written alone or with others: databases look into it", async () => {
+    const { tables, textIn } = handles.db;
+    const row = () => step(insertRow, { id: nextId(), title: "", isLive: false, metadata: { mood: "good" }, time: 7 });
+    await handles.db.batch([row()]);
+    await handles.db.batch([row(), row()]);
+    const t = tables.conversations;
+    const moods = await handles.db
+      .select({ mood: textIn(t.metadata, "mood") })
+      .from(t)
+      .where(eq(t.createdAt, 7));
+    expect(moods).toEqual([{ mood: "good" }, { mood: "good" }, { mood: "good" }]);
+  });
+
   it("keeps the order of an object's keys", async () => {
     const metadata = { zebra: 1, a: 2, "10": 3, middle: { z: 1, b: 2 } };
     expect(JSON.stringify((await roundTrip({ metadata }))?.metadata)).toBe(JSON.stringify(metadata));
