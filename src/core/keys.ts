@@ -23,7 +23,7 @@ export const takenKey = (actor: Actor, key: RequestKey, now: number, response: N
 const selectUse = statement(["userId", "key", "now"], (db, $) => {
   const { idempotencyKeys: k, turns: t, messages: m } = db.tables;
   return db
-    .select({ use: k, turn: t, questionSeq: m.seq })
+    .select({ use: k, turn: t, questionSeq: m.seq, deletedAt: m.deletedAt })
     .from(k)
     .leftJoin(t, eq(t.id, k.turnId))
     .leftJoin(m, eq(m.id, t.userMessageId))
@@ -38,12 +38,12 @@ async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }:
   return row;
 }
 
-/** The turn that a key stands for, and how another takes its place. */
+/** The turn that a key stands for, and how another takes its place where it `failed`. */
 export type Earlier = { turn: TurnRef; questionSeq: number; failed: boolean; swap: KeySwap };
 
 /**
- * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled.
- * Throws 422 where it was another request, 404 where its conversation is deleted.
+ * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled or
+ * its question deleted. Throws 422 where it was another request, 404 where its conversation is deleted.
  */
 export async function earlierUse(
   db: Db,
@@ -52,9 +52,10 @@ export async function earlierUse(
 ): Promise<Earlier | undefined> {
   const row = await readUse(db, actor, asked);
   if (!row?.turn) return undefined;
-  const { turn, questionSeq } = row;
+  const { turn, questionSeq, deletedAt } = row;
   if (questionSeq === null) throw notFound("conversation"); // it was deleted, and its messages with it
-  const failed = !isOpen(turn) && turn.status !== "completed" && turn.error?.code !== "turn_cancelled";
+  const isWanted = turn.error?.code !== "turn_cancelled" && deletedAt === null;
+  const failed = !isOpen(turn) && turn.status !== "completed" && isWanted;
   const { userId, key } = row.use;
   return { turn: refOf(turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
 }

@@ -41,11 +41,8 @@ export async function takeSlot(db: Db, claim: Claim): Promise<boolean> {
 
 const selectEnd = statement(["turnId"], (db, $) => {
   const { turns: t, messages: m } = db.tables;
-  return db
-    .select({ turn: t, content: m.content })
-    .from(t)
-    .leftJoin(m, eq(m.id, t.messageId))
-    .where(eq(t.id, $.turnId));
+  const content = sql<string | null>`case when ${m.deletedAt} is null then ${m.content} end`;
+  return db.select({ turn: t, content }).from(t).leftJoin(m, eq(m.id, t.messageId)).where(eq(t.id, $.turnId));
 });
 
 /** How a turn stands in its row, whose caller has shown that it may see it. */
