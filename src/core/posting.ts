@@ -53,16 +53,17 @@ export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost)
   const listed = role === "system" ? 0 : 1;
   const title = role === "user" ? titleFrom(content) : null;
   return untilDone(async () => {
-    const earlier = key && (await earlierResponse(db, actor, { key, now }));
-    if (earlier) return findPost(db, actor, String(earlier["message_id"]));
-    await refuseIfEnded(db, actor, conversationId);
     const rows = await tried(db, [
       guard(takeMessageRev, { ...actor, conversationId, listed, title, preview: previewOf(content), now }),
       step(insertMessage, { ...said, id, now }),
       ...extensionSteps(withIds(said.extensions, { messageId: id, authorId: actor.self, now })),
       ...keySteps(taken, { turnId: null, now }),
     ]);
-    return rows && getPost(db, actor, id);
+    if (rows) return getPost(db, actor, id);
+    const earlier = key && (await earlierResponse(db, actor, { key, now }));
+    if (earlier) return findPost(db, actor, String(earlier["message_id"]));
+    await refuseIfEnded(db, actor, conversationId);
+    return undefined;
   });
 }
 

@@ -36,14 +36,12 @@ const events = createRoute({
         .openapi({ type: "integer", minimum: 0, maximum: 999_999_999, description: "A revision: `rev`." }),
     }),
     headers: z.object({
-      "last-event-id": revision
-        .optional()
-        .openapi({
-          type: "integer",
-          minimum: 0,
-          maximum: 999_999_999,
-          description: "The id of the last event that arrived.",
-        }),
+      "last-event-id": revision.optional().openapi({
+        type: "integer",
+        minimum: 0,
+        maximum: 999_999_999,
+        description: "The id of the last event that arrived.",
+      }),
     }),
   },
   responses: {

@@ -2,8 +2,20 @@ import { eq } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { markRead } from "../../src/core/read-markers.ts";
+import { sweepTurns } from "../../src/core/recovery.ts";
 import { changeSession, getSession, listSessions, MOST_METADATA } from "../../src/core/sessions.ts";
-import { as, messagesOf, send, startInstance } from "../support/core-instance.ts";
+import { heedCancellations } from "../../src/core/upkeep.ts";
+import {
+  as,
+  expectTrueCounts,
+  messagesOf,
+  openForTest,
+  send,
+  startInstance,
+  turnRow,
+  turnsOf,
+} from "../support/core-instance.ts";
+import { givenLine } from "../support/core-line.ts";
 import { answering } from "../support/core-models.ts";
 import {
   ADMIN,
@@ -122,6 +134,64 @@ describe.each(databases)("a live session on $database", ({ fresh }) => {
     for (const wanted of [ASK, BACK, assign("ann"), accept(ANN)]) {
       await expect(move(deps, ANN, session, wanted)).rejects.toEqual(code("session_ended"));
     }
+  });
+
+  const takings = [
+    ["asked for an agent", ASK],
+    ["handed to one", assign("ann")],
+    ["ended", END],
+  ] as const;
+  it.each(takings)("that is %s stops its turns in the same step, and keeps their text", async (_, wanted) => {
+    const [deps] = start();
+    const session = await newSession(handles.db);
+    const [running, waiting] = [await send(deps, session, "One"), await send(deps, session, "Two")];
+    const call = await deps.models.call(1);
+    call.say("So far");
+    await move(deps, ANN, session, wanted);
+    expect(call.signal.aborted).toBe(true);
+    expect(await turnRow(handles.db, waiting)).toMatchObject({ status: "failed", error: { code: "turn_cancelled" } });
+    await Promise.all([running.ended, waiting.ended]);
+    expect(await turnRow(handles.db, running)).toMatchObject({
+      status: "incomplete",
+      error: { code: "turn_cancelled" },
+    });
+    expect((await messagesOf(handles.db, session.id)).map(({ content, status }) => [content, status])).toEqual([
+      ["One", "completed"],
+      ["So far", "incomplete"],
+      ["Two", "completed"],
+      ["", "failed"],
+      [expect.any(String), "completed"],
+    ]);
+    expect(deps.models.calls).toHaveLength(1);
+  });
+
+  it("stops the turns of another instance, too, as soon as that looks", async () => {
+    const [deps, other] = start();
+    const session = await newSession(handles.db);
+    const [running, waiting] = [await send(other, session, "One"), await send(other, session, "Two")];
+    const call = await other.models.call(1);
+    await move(deps, session.owner, session, ASK);
+    expect((await turnRow(handles.db, running)).cancelRequestedAt).not.toBeNull();
+    await heedCancellations(other);
+    expect(call.signal.aborted).toBe(true);
+    await Promise.all([running.ended, waiting.ended]);
+    expect(other.models.calls).toHaveLength(1);
+    await expectTrueCounts(handles.db, session.id);
+  });
+
+  it("leaves nothing to take up to whoever sweeps, where the process of its turns is gone", async () => {
+    const db = await openForTest(await fresh());
+    const line = await givenLine(db, 2);
+    const { conversation } = line;
+    await line.kill();
+    const rescuer = startInstance(db);
+    await move(rescuer, conversation.owner, conversation, ASK);
+    await sweepTurns(rescuer);
+    expect(rescuer.live.turns.size).toBe(0);
+    expect((await turnsOf(db, conversation.id)).map(({ status, error }) => [status, error?.code])).toEqual(
+      [0, 1, 2].map(() => ["failed", "turn_cancelled"]),
+    );
+    expect(rescuer.models.calls).toHaveLength(0);
   });
 
   describe("has metadata that", () => {
