@@ -4,7 +4,7 @@ import { actorOf } from "../http/actor.ts";
 import { NewExtensionBody, toNewExtension } from "../http/extensions.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { createRouter } from "../http/router.ts";
-import { body, bodyProblems, callerId, json, problems, userQuery, uuid } from "../http/schemas.ts";
+import { body, bodyProblems, callerId, json, userQuery, uuid } from "../http/schemas.ts";
 import { SessionExtension, toExtension } from "../http/sessions.ts";
 import type { Services } from "../services.ts";
 
@@ -38,7 +38,7 @@ const unextend = createRoute({
   request: { params: messageParams.extend({ id: uuid }), query: userQuery },
   responses: {
     204: { description: "It is gone" },
-    ...problems("not_found", "session_ended", "conversation_busy"),
+    ...bodyProblems("not_found", "session_ended", "conversation_busy"),
   },
 });
 

@@ -125,7 +125,7 @@ const remove = createRoute({
   request: { params: messageParams, query: userQuery },
   responses: {
     200: json(SessionMessage, "What is left of it"),
-    ...problems("not_found", "session_ended", "conversation_busy"),
+    ...bodyProblems("not_found", "session_ended", "conversation_busy"),
   },
 });
 
