@@ -22,8 +22,11 @@ import { conversations } from "./routes/conversations.ts";
 import { docs } from "./routes/docs.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
+import { sessionControl } from "./routes/session-control.ts";
 import { sessionEvents } from "./routes/session-events.ts";
+import { sessionExtensions } from "./routes/session-extensions.ts";
 import { sessionMessages } from "./routes/session-messages.ts";
+import { sessionTranscript } from "./routes/session-transcript.ts";
 import { sessions } from "./routes/sessions.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
@@ -50,8 +53,9 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
   app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const surfaces = [chats, conversations, send, coaching, turns, usage, sessions, sessionMessages, sessionEvents];
-  for (const surface of surfaces) app.route("/", surface(services));
+  const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript];
+  for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
+    app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
     built ??= openApiDocument(app, services.version);

@@ -39,7 +39,7 @@ type Regenerate = {
 /**
  * Begins a new answer to the question of the newest one, asked of the same model if none is named. The old one stands in
  * the thread until the new one is whole, and is kept as superseded then. A key gives its turn again, and a new one where
- * that failed. Throws 404 as `getAnswer` does, 409 where the message is not the newest answer or is still being made.
+ * that failed. Throws 404 as `getAnswer` does, 409 where the message is not the newest answer, is still being made, or its question was deleted.
  */
 export async function regenerate(
   deps: TurnDeps,
@@ -63,7 +63,8 @@ export async function regenerate(
   throw notLatest();
 }
 
-const notLatest = () => new AppError("not_latest", "Only the newest answer of a conversation can be made anew.");
+const notLatest = () =>
+  new AppError("not_latest", "Only the newest answer of a conversation can be made anew, while its question stands.");
 
 const selectOthers = statement([...scopeSlots, "messageId", "conversationId", "questionId"], (db, $) => {
   const { messages: m, conversations: c, turns: t } = db.tables;

@@ -1,79 +1,98 @@
 import { guard } from "../db/db.ts";
-import { deleteExtensionRow, hasRoom, takeChangeRev, touchMessageRow } from "../db/session-writes.ts";
+import { deleteExtensionRow, hasRoom, touchMessageRow } from "../db/extension-writes.ts";
+import { keySteps } from "../db/keys.ts";
+import { takeChangeRev } from "../db/session-writes.ts";
 import type { Extension } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import type { TurnDeps } from "./live.ts";
-import { done, extensionSteps, MOST_EXTENSIONS, type NewExtension, whyNot } from "./posting.ts";
-import { getPost, type Post } from "./thread.ts";
+import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
+import {
+  extensionSteps,
+  MOST_EXTENSIONS,
+  type NewExtension,
+  type PostDeps,
+  refuseIfEnded,
+  refuseIfFull,
+  tried,
+  untilDone,
+  withIds,
+} from "./posting.ts";
+import { getLivingPost, type Post } from "./thread.ts";
 
 /** What hangs on a message: attachments, reactions and any other type. */
 
-type Deps = Pick<TurnDeps, "db" | "clock">;
+type Hanging<R> = {
+  messageId: string;
+  extension: NewExtension;
+  key: RequestKey | null;
+  /** What the request is answered with, and how that is read when the same key asks again. */
+  respond(hung: Extension): R;
+  read(stored: unknown): R;
+};
 
 /**
- * Hangs something on a message. The same reaction of the same author is given again. Throws 404 as `getPost` does, 403 for
- * a history, 409 where the session has ended, 422 where the message holds too many.
+ * Hangs something on a message. The same reaction of the same author is given again. Throws 404 as `getLivingPost` does, 403
+ * for a history, 409 where the session has ended, 422 where the message holds too many or the key was another request's.
  */
-export async function addExtension(
-  { db, clock }: Deps,
+export async function addExtension<R extends Record<string, unknown>>(
+  { db, clock }: PostDeps,
   actor: Actor,
-  { messageId, extension }: { messageId: string; extension: NewExtension },
-): Promise<Extension> {
+  { messageId, extension, key, respond, read }: Hanging<R>,
+): Promise<R> {
   refuseHistory(extension.type);
-  const message = await livingPost(db, actor, messageId);
-  const { conversationId } = message;
   const emoji = extension.type === "reaction" ? String(extension.data["emoji"]) : null;
-  const now = clock();
-  const rows = await done(db, [
-    guard(takeChangeRev, { ...actor, conversationId, now }),
-    guard(touchMessageRow, { conversationId, id: messageId }),
-    guard(hasRoom, { messageId, authorId: actor.self, emoji, most: MOST_EXTENSIONS }),
-    ...extensionSteps(messageId, { authorId: actor.self, extensions: [extension], now }),
-  ]);
-  const [added] = (rows?.[3] ?? []) as Extension[];
-  if (added) return added;
-  const already = emoji === null ? undefined : await reactionOf(db, actor, { messageId, emoji });
-  if (already) return already;
-  throw await whyNot(db, actor, message);
+  return untilDone(async () => {
+    const now = clock();
+    const earlier = key && (await earlierResponse(db, actor, { key, now }));
+    if (earlier) return read(earlier);
+    const message = await getLivingPost(db, actor, messageId);
+    const { conversationId } = message;
+    await refuseIfEnded(db, actor, conversationId);
+    const already = emoji === null ? undefined : reactionOf(message, actor, emoji);
+    if (already) return respond(already);
+    refuseIfFull(message);
+    const [hung] = withIds([extension], { messageId, authorId: actor.self, now });
+    if (!hung) return undefined;
+    const response = respond(hung);
+    const rows = await tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now }),
+      guard(touchMessageRow, { conversationId, id: messageId }),
+      guard(hasRoom, { messageId, authorId: actor.self, emoji, most: MOST_EXTENSIONS }),
+      ...extensionSteps([hung]),
+      ...keySteps(key && takenKey(actor, key, now, response), { turnId: null, now }),
+    ]);
+    return rows && response;
+  });
 }
 
-async function reactionOf(db: Deps["db"], actor: Actor, { messageId, emoji }: { messageId: string; emoji: string }) {
-  const { extensions } = await getPost(db, actor, messageId);
-  return extensions.find(
-    ({ type, authorId, data }) => type === "reaction" && authorId === actor.self && data["emoji"] === emoji,
-  );
-}
+const reactionOf = ({ extensions }: Post, { self }: Actor, emoji: string): Extension | undefined =>
+  extensions.find(({ type, authorId, data }) => type === "reaction" && authorId === self && data["emoji"] === emoji);
 
 /** Takes something off a message again. Throws 404 and 409 as `addExtension` does, 403 where it is another's, or a history. */
 export async function removeExtension(
-  { db, clock }: Deps,
+  { db, clock }: PostDeps,
   actor: Actor,
   { messageId, id }: { messageId: string; id: string },
 ): Promise<void> {
-  const message = await livingPost(db, actor, messageId);
-  const extension = message.extensions.find((one) => one.id === id);
-  if (!extension) throw notFound("extension");
-  refuseHistory(extension.type);
-  if (actor.sees !== "all" && extension.authorId !== actor.self) {
-    throw new AppError("forbidden", "An extension is removed by its author or an admin.");
-  }
-  const { conversationId } = message;
-  const rows = await done(db, [
-    guard(takeChangeRev, { ...actor, conversationId, now: clock() }),
-    guard(touchMessageRow, { conversationId, id: messageId }),
-    guard(deleteExtensionRow, { id, messageId }),
-  ]);
-  if (!rows) throw await whyNot(db, actor, message);
+  await untilDone(async () => {
+    const { extensions, conversationId } = await getLivingPost(db, actor, messageId);
+    const extension = extensions.find((one) => one.id === id);
+    if (!extension) throw notFound("extension");
+    refuseHistory(extension.type);
+    if (actor.sees !== "all" && extension.authorId !== actor.self) {
+      throw new AppError("forbidden", "An extension is removed by its author or an admin.");
+    }
+    await refuseIfEnded(db, actor, conversationId);
+    return tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now: clock() }),
+      guard(touchMessageRow, { conversationId, id: messageId }),
+      guard(deleteExtensionRow, { id, messageId }),
+    ]);
+  });
 }
 
-async function livingPost(db: Deps["db"], actor: Actor, messageId: string): Promise<Post> {
-  const message = await getPost(db, actor, messageId);
-  if (message.deletedAt !== null) throw notFound("message");
-  return message;
-}
-
-function refuseHistory(type: string): void {
+/** Throws 403: what a message said before is told by its edits alone. */
+export function refuseHistory(type: string): void {
   if (type === "edit_history")
     throw new AppError("forbidden", "The history of a message is written by its edits alone.");
 }

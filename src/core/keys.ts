@@ -24,7 +24,7 @@ export const takenKey = (actor: Actor, key: RequestKey, now: number, response: N
 const selectUse = statement([...scopeSlots, "userId", "key", "now"], (db, $) => {
   const { idempotencyKeys: k, turns: t, messages: m, conversations: c } = db.tables;
   return db
-    .select({ use: k, turn: t, questionSeq: m.seq })
+    .select({ use: k, turn: t, questionSeq: m.seq, deletedAt: m.deletedAt })
     .from(k)
     .leftJoin(t, eq(t.id, k.turnId))
     .leftJoin(c, and(eq(c.id, t.conversationId), inScope(db, $)))
@@ -40,12 +40,13 @@ async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }:
   return row;
 }
 
-/** The turn that a key stands for, and how another takes its place. */
+/** The turn that a key stands for, and how another takes its place where it `failed`. */
 export type Earlier = { turn: SeenTurn; questionSeq: number; failed: boolean; swap: KeySwap };
 
 /**
- * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled.
- * Throws 422 where it was another request, 404 where its conversation is deleted or no longer the actor's to see.
+ * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled or
+ * its question deleted. Throws 422 where it was another request, 404 where its conversation is deleted or no longer the
+ * actor's to see.
  */
 export async function earlierUse(
   db: Db,
@@ -54,9 +55,10 @@ export async function earlierUse(
 ): Promise<Earlier | undefined> {
   const row = await readUse(db, actor, asked);
   if (!row?.turn) return undefined;
-  const { turn, questionSeq } = row;
+  const { turn, questionSeq, deletedAt } = row;
   if (questionSeq === null) throw notFound("conversation");
-  const failed = !isOpen(turn) && turn.status !== "completed" && turn.error?.code !== "turn_cancelled";
+  const isWanted = turn.error?.code !== "turn_cancelled" && deletedAt === null;
+  const failed = !isOpen(turn) && turn.status !== "completed" && isWanted;
   const { userId, key } = row.use;
   return { turn: seenTurn(actor, turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
 }

@@ -1,24 +1,24 @@
-import { guard, isConflict, type Step, step } from "../db/db.ts";
+import { and, eq, sql } from "drizzle-orm";
+import { guard, isConflict, type Step, statement, step } from "../db/db.ts";
+import { hasRoom, insertExtension } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import {
   deleteMessageRow,
   editMessageRow,
-  hasRoom,
-  insertExtension,
   insertMessage,
   resettle,
   takeChangeRev,
   takeMessageRev,
 } from "../db/session-writes.ts";
 import type { Message, Metadata } from "../db/tables.ts";
-import { AppError, notFound } from "./errors.ts";
+import { getConversation } from "./conversations.ts";
+import { AppError } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 import type { TurnDeps } from "./live.ts";
-import { getSession } from "./sessions.ts";
 import { previewOf, titleFrom } from "./text.ts";
-import { getPost, type Post } from "./thread.ts";
+import { findPost, getLivingPost, getPost, type Post } from "./thread.ts";
 
 /** What people say in a session, change and take back. */
 
@@ -37,111 +37,168 @@ export type NewPost = {
   key: RequestKey | null;
 };
 
-type Deps = Pick<TurnDeps, "db" | "clock">;
+export type PostDeps = Pick<TurnDeps, "db" | "clock">;
+type Db = TurnDeps["db"];
 
 /**
- * Stores a message that no model is asked about. A key that was used before gives its message again, as it stands now.
- * Throws 404 where the session is not the actor's, 409 where it has ended, 422 where the key was another request's.
+ * Stores a message that no model is asked about. A key that was used before gives its message again, as it stands now,
+ * also where it is deleted. Throws 404 where the session is not the actor's, 409 where it has ended, 422 where the key was
+ * another request's.
  */
-export async function post({ db, clock }: Deps, actor: Actor, said: NewPost): Promise<Post> {
+export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost): Promise<Post> {
   const { conversationId, content, role, key } = said;
   const now = clock();
   const id = newId();
   const taken = key && takenKey(actor, key, now, { message_id: id });
   const listed = role === "system" ? 0 : 1;
   const title = role === "user" ? titleFrom(content) : null;
-  try {
-    await db.batch([
+  return untilDone(async () => {
+    const rows = await tried(db, [
       guard(takeMessageRev, { ...actor, conversationId, listed, title, preview: previewOf(content), now }),
       step(insertMessage, { ...said, id, now }),
-      ...extensionSteps(id, { authorId: actor.self, extensions: said.extensions, now }),
+      ...extensionSteps(withIds(said.extensions, { messageId: id, authorId: actor.self, now })),
       ...keySteps(taken, { turnId: null, now }),
     ]);
-  } catch (error) {
-    if (!isConflict(error)) throw error;
+    if (rows) return getPost(db, actor, id);
     const earlier = key && (await earlierResponse(db, actor, { key, now }));
-    if (earlier) return getPost(db, actor, String(earlier["message_id"]));
-    throw await refusal(db, actor, conversationId);
+    if (earlier) return findPost(db, actor, String(earlier["message_id"]));
+    await refuseIfEnded(db, actor, conversationId);
+    return undefined;
+  });
+}
+
+/** An extension as it is about to be stored. */
+export type Hung = {
+  id: string;
+  messageId: string;
+  type: string;
+  authorId: string;
+  data: Metadata;
+  createdAt: number;
+};
+
+type Said = { messageId: string; authorId: string; now: number };
+
+/** Extensions of one author in their order, which their ids keep. */
+export function withIds(extensions: readonly NewExtension[], { messageId, authorId, now }: Said): Hung[] {
+  const ids = extensions.map(newId).sort();
+  return extensions.map(({ type, data }, i) => ({
+    id: ids[i] ?? newId(),
+    messageId,
+    type,
+    authorId,
+    data,
+    createdAt: now,
+  }));
+}
+
+export const extensionSteps = (hung: readonly Hung[]): Step<unknown>[] =>
+  hung.map((one) => step(insertExtension, { ...one, now: one.createdAt }));
+
+/** Throws 404 where the conversation is not the actor's to see, 409 where it has ended. */
+export async function refuseIfEnded(db: Db, actor: Actor, conversationId: string): Promise<void> {
+  const { status } = await getConversation(db, actor, conversationId);
+  if (status === "ended") throw new AppError("session_ended", "The session has ended; it takes no more changes.");
+}
+
+const TRIES = 50;
+
+/** Tries until nobody was faster: then the attempt gives something. */
+export async function untilDone<R>(attempt: () => Promise<R | undefined>): Promise<R> {
+  for (let i = 0; i < TRIES; i++) {
+    const done = await attempt();
+    if (done !== undefined) return done;
   }
-  return getPost(db, actor, id);
+  throw new AppError("conversation_busy", "Others are changing this all the time; try again.");
 }
 
-type Said = { authorId: string; extensions: readonly NewExtension[]; now: number };
-
-export const extensionSteps = (messageId: string, { authorId, extensions, now }: Said): Step<unknown>[] =>
-  extensions.map(({ type, data }) => step(insertExtension, { id: newId(), messageId, type, authorId, data, now }));
-
-/** Why a session took no change: it is not the actor's, or it has ended. */
-async function refusal(db: Deps["db"], actor: Actor, conversationId: string): Promise<AppError> {
-  const { status } = await getSession(db, actor, conversationId);
-  if (status === "ended") return new AppError("session_ended", "The session has ended; it takes no more changes.");
-  return new AppError("conversation_busy", "Somebody else was faster; look again.");
-}
-
-/** An agent's notes are its own as well; an answer is nobody's but an admin's. */
-const isSender = (actor: Actor, { role, senderId }: Message): boolean =>
-  senderId === actor.self && (actor.sees === "own" ? role === "user" : role !== "assistant");
-
-async function ownPost(db: Deps["db"], actor: Actor, id: string): Promise<Post> {
-  const message = await getPost(db, actor, id);
-  if (message.deletedAt !== null) throw notFound("message");
-  if (actor.sees !== "all" && !isSender(actor, message)) {
-    throw new AppError("forbidden", "A message is changed by its sender or an admin.");
-  }
-  if (message.status === "in_progress") throw new AppError("conversation_busy", "The answer is still being made.");
-  return message;
-}
-
-/**
- * Gives a message another text; the old one goes to its history. Throws 404 as `getPost` does, 403 where the actor is
- * neither its sender nor an admin, 409 where the session has ended or the answer is still being made.
- */
-export async function editPost({ db, clock }: Deps, actor: Actor, { id, content }: { id: string; content: string }) {
-  const before = await ownPost(db, actor, id);
-  const { conversationId } = before;
-  const now = clock();
-  const data = { content: before.content, edited_at: new Date(now).toISOString() };
-  const history = [{ type: "edit_history", data }];
-  const steps = [
-    guard(takeChangeRev, { ...actor, conversationId, now }),
-    guard(hasRoom, { messageId: id, authorId: null, emoji: null, most: MOST_EXTENSIONS }),
-    guard(editMessageRow, { conversationId, id, before: before.content, content, now }),
-    ...extensionSteps(id, { authorId: actor.self, extensions: history, now }),
-    step(resettle, { conversationId }),
-  ];
-  if (!(await done(db, steps))) throw await whyNot(db, actor, before);
-  return getPost(db, actor, id);
-}
-
-/** Leaves a message out of everything but an admin's view. Throws as `editPost` does; 404 where it is deleted already. */
-export async function deletePost({ db, clock }: Deps, actor: Actor, id: string): Promise<Post> {
-  const before = await ownPost(db, actor, id);
-  const { conversationId } = before;
-  const now = clock();
-  const steps = [
-    guard(takeChangeRev, { ...actor, conversationId, now }),
-    guard(deleteMessageRow, { conversationId, id, now }),
-    step(resettle, { conversationId }),
-  ];
-  const rows = await done(db, steps);
-  if (!rows) throw await whyNot(db, actor, before);
-  const [deleted] = rows[1] as Message[];
-  if (!deleted) throw notFound("message");
-  return { ...before, ...deleted };
-}
-
-/** The rows of a batch; undefined where a guard had none. */
-export async function done(db: Deps["db"], steps: readonly Step<unknown>[]): Promise<unknown[][] | undefined> {
+/** The rows of a batch; undefined where a guard had none, or a key was taken. */
+export async function tried(db: Db, steps: readonly Step<unknown>[]): Promise<unknown[][] | undefined> {
   return db.batch(steps).catch((error) => {
     if (!isConflict(error)) throw error;
     return undefined;
   });
 }
 
-/** Why a change to a message was not made. */
-export async function whyNot(db: Deps["db"], actor: Actor, { id, conversationId }: Post): Promise<AppError> {
-  const { extensions } = await getPost(db, actor, id);
-  if (extensions.length < MOST_EXTENSIONS) return refusal(db, actor, conversationId);
+/** Throws 422. */
+export function refuseIfFull({ extensions }: Post): void {
+  if (extensions.length < MOST_EXTENSIONS) return;
   const full = `A message holds ${MOST_EXTENSIONS} extensions at most, its earlier texts among them.`;
-  return new AppError("validation_failed", full, { errors: [{ path: "", message: full }] });
+  throw new AppError("validation_failed", full, { errors: [{ path: "", message: full }] });
+}
+
+/** An agent's notes are its own as well; an answer is nobody's but an admin's. */
+const isSender = (actor: Actor, { role, senderId }: Message): boolean =>
+  senderId === actor.self && (actor.sees === "own" ? role === "user" : role !== "assistant");
+
+/** A message that the actor may change. */
+async function getOwnPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const message = await getLivingPost(db, actor, id);
+  if (actor.sees !== "all" && !isSender(actor, message)) {
+    throw new AppError("forbidden", "A message is changed by its sender or an admin.");
+  }
+  await refuseIfEnded(db, actor, message.conversationId);
+  if (message.status === "in_progress") throw stillMade(message.turnId);
+  return message;
+}
+
+const stillMade = (turnId: string | null) =>
+  new AppError("conversation_busy", "The answer is still being made.", turnId === null ? {} : { turnId });
+
+/**
+ * Gives a message another text; the old one goes to its history. Throws 404 as `getLivingPost` does, 403 where the actor is
+ * neither its sender nor an admin, 409 where the session has ended or the answer is still being made, 422 where its history
+ * is full.
+ */
+export async function editPost(
+  { db, clock }: PostDeps,
+  actor: Actor,
+  { id, content }: { id: string; content: string },
+) {
+  await untilDone(async () => {
+    const before = await getOwnPost(db, actor, id);
+    refuseIfFull(before);
+    const { conversationId } = before;
+    // History is in the order of the edits, whatever the clocks of several instances say.
+    const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
+    const data = { content: before.content, edited_at: new Date(now).toISOString() };
+    const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
+    return tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now }),
+      guard(hasRoom, { messageId: id, authorId: null, emoji: null, most: MOST_EXTENSIONS }),
+      guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
+      ...extensionSteps(history),
+      step(resettle, { conversationId }),
+    ]);
+  });
+  return findPost(db, actor, id);
+}
+
+const selectAnswering = statement(["conversationId", "id"], (db, $) => {
+  const t = db.tables.turns;
+  return db
+    .select({ id: t.id })
+    .from(t)
+    .where(
+      and(eq(t.conversationId, $.conversationId), eq(t.userMessageId, $.id), sql`status in ('queued', 'in_progress')`),
+    );
+});
+
+/**
+ * Leaves a message out of everything but an admin's view. Throws as `editPost` does, 404 where it is deleted already, 409
+ * also for a question that is still being answered.
+ */
+export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: string): Promise<Post> {
+  await untilDone(async () => {
+    const { conversationId } = await getOwnPost(db, actor, id);
+    const [answering] = await db.all(selectAnswering, { conversationId, id });
+    if (answering) throw stillMade(answering.id);
+    const now = clock();
+    return tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now }),
+      guard(deleteMessageRow, { conversationId, id, now }),
+      step(resettle, { conversationId }),
+    ]);
+  });
+  return findPost(db, actor, id);
 }

@@ -5,7 +5,7 @@ import { insertMessage, moveSessionRow } from "../db/session-writes.ts";
 import type { Conversation, Metadata } from "../db/tables.ts";
 import { stopOpenSteps } from "../db/turn-stop.ts";
 import { type ConversationCursor, NEWEST } from "./conversations.ts";
-import { AppError, notFound } from "./errors.ts";
+import { AppError, invalid, notFound } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { stopLive, type TurnDeps } from "./live.ts";
@@ -21,7 +21,8 @@ function sessionColumns(db: Source, reader: unknown) {
   const unread = sql<number>`(select cast(count(*) as integer) from ${m} where ${m.conversationId} = ${c.id} and ${m.seq} > ${marker}
     and ${m.role} <> 'system' and ${m.status} in ('completed', 'incomplete') and ${m.content} <> ''
     and ${m.deletedAt} is null and ${m.supersededAt} is null and (${m.senderId} is null or ${m.senderId} <> ${reader}))`;
-  return { ...getTableColumns(c), unread: unread.as("unread") };
+  // In a select from one table Drizzle leaves the tables' names out, but not inside another `sql`.
+  return { ...getTableColumns(c), unread: sql<number>`${unread}`.as("unread") };
 }
 
 const selectSession = statement([...scopeSlots, "id"], (db, $) => {
@@ -83,12 +84,15 @@ export type SessionChange = {
   metadata?: Metadata | undefined;
 };
 
+/** Metadata holds so much, in bytes of JSON. */
+export const MOST_METADATA = 16_384;
 const TRIES = 50;
 
 /**
  * Moves a session, or changes what is noted on it. Whether a move is lawful is decided by the state that the database
  * has at its commit: of two at once one wins. A move that takes a session from the assistant stops its turns in the same
- * commit. Throws 404 as `getSession` does, 403 where the actor may not make the move, 409 where the state forbids it.
+ * commit. Throws 404 as `getSession` does, 403 where the actor may not make the move, 409 where the state forbids it, 422 for too
+ * much metadata.
  */
 export async function changeSession(deps: TurnDeps, actor: Actor, change: SessionChange): Promise<Session> {
   for (let i = 0; i < TRIES; i++) {
@@ -156,7 +160,9 @@ function changeSteps({ clock }: TurnDeps, actor: Actor, { before, after, change 
 
 function merged(before: Metadata | null, patch: Metadata | undefined): Metadata | null {
   if (patch === undefined) return before;
-  return Object.fromEntries(Object.entries({ ...before, ...patch }).filter(([, value]) => value !== null));
+  const all = Object.fromEntries(Object.entries({ ...before, ...patch }).filter(([, value]) => value !== null));
+  if (Buffer.byteLength(JSON.stringify(all)) <= MOST_METADATA) return all;
+  throw invalid("metadata", `must be at most ${MOST_METADATA / 1024} KiB of JSON with what is there already`);
 }
 
 function nothingIfConflict(error: unknown): undefined {

@@ -70,12 +70,25 @@ const selectPost = statement([...scopeSlots, "id"], (db, $) => {
     .where(and(eq(m.id, $.id), inScope(db, $)));
 });
 
-/** Throws 404 where it is unknown or not the actor's to see, or deleted and the actor no admin. */
-export async function getPost(db: Db, actor: Actor, id: string): Promise<Post> {
+/** A message, deleted or not. Throws 404 where it is unknown or not the actor's to see. */
+export async function findPost(db: Db, actor: Actor, id: string): Promise<Post> {
   const [row] = await db.all(selectPost, { ...actor, id });
-  if (!row || (row.message.deletedAt !== null && actor.sees !== "all")) throw notFound("message");
-  const [post] = await withExtensions(db, actor, [row.message]);
+  const [post] = row ? await withExtensions(db, actor, [row.message]) : [];
   if (!post) throw notFound("message");
+  return post;
+}
+
+/** Throws 404 as `findPost` does, and where it is deleted and the actor no admin. */
+export async function getPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const post = await findPost(db, actor, id);
+  if (post.deletedAt !== null && actor.sees !== "all") throw notFound("message");
+  return post;
+}
+
+/** A message that can be changed. Throws 404 as `findPost` does, and where it is deleted. */
+export async function getLivingPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const post = await findPost(db, actor, id);
+  if (post.deletedAt !== null) throw notFound("message");
   return post;
 }
 

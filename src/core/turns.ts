@@ -10,7 +10,7 @@ import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
 import { LEASE_MS, type Live, type LiveTurn, type SeenTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
-import type { NewExtension } from "./posting.ts";
+import { type NewExtension, withIds } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
@@ -84,7 +84,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     options,
     content,
     metadata: question.metadata ?? null,
-    extensions: (question.extensions ?? []).map((one) => ({ ...one, id: newId(), authorId: actor.self })),
+    extensions: withIds(question.extensions ?? [], { messageId: ids.questionId, authorId: actor.self, now }),
     title: titleFrom(content),
     preview: previewOf(content),
     now,

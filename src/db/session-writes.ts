@@ -106,7 +106,7 @@ export const insertMessage = statement(
   },
 );
 
-/** A guard: another text in place of the very one that was looked at. */
+/** A guard: another text for the message as it was looked at. */
 export const editMessageRow = statement(["conversationId", "id", "before", "content", "now"], (db, $) => {
   const { conversations: c, messages: m } = db.tables;
   return db
@@ -120,16 +120,17 @@ export const editMessageRow = statement(["conversationId", "id", "before", "cont
       and(
         eq(m.id, $.id),
         eq(m.conversationId, $.conversationId),
-        eq(m.content, $.before),
-        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null and ${m.supersededAt} is null`,
+        eq(m.rev, $.before),
+        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null`,
       ),
     )
     .returning();
 });
 
-/** A guard: a message is deleted once, and not while it is being made. */
+/** A guard: a message is deleted once, and not while it is being made or answered. */
 export const deleteMessageRow = statement(["conversationId", "id", "now"], (db, $) => {
   const { conversations: c, messages: m } = db.tables;
+  const answering = sql`select 1 from turns where conversation_id = ${$.conversationId} and user_message_id = ${$.id} and status in ('queued', 'in_progress')`;
   return db
     .update(m)
     .set({ deletedAt: $.now, rev: sql`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})` })
@@ -137,19 +138,9 @@ export const deleteMessageRow = statement(["conversationId", "id", "now"], (db, 
       and(
         eq(m.id, $.id),
         eq(m.conversationId, $.conversationId),
-        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null`,
+        sql`${m.status} <> 'in_progress' and ${m.deletedAt} is null and not exists (${answering})`,
       ),
     )
-    .returning();
-});
-
-/** A guard: stamps a message whose extensions have changed, unless it is deleted. */
-export const touchMessageRow = statement(["conversationId", "id"], (db, $) => {
-  const { conversations: c, messages: m } = db.tables;
-  return db
-    .update(m)
-    .set({ rev: sql`(select ${c.rev} from ${c} where ${c.id} = ${$.conversationId})` })
-    .where(and(eq(m.id, $.id), eq(m.conversationId, $.conversationId), sql`${m.deletedAt} is null`))
     .returning({ id: m.id });
 });
 
@@ -168,43 +159,4 @@ export const resettle = statement(["conversationId"], (db, $) => {
       lastMessage: sql`(select case when length(m.content) > 200 then substr(m.content, 1, 199) || '…' else m.content end ${newest})`,
     })
     .where(eq(c.id, $.conversationId));
-});
-
-export const insertExtension = statement(["id", "messageId", "type", "authorId", "data", "now"], (db, $) =>
-  db
-    .insert(db.tables.messageExtensions)
-    .values({
-      id: $.id,
-      messageId: $.messageId,
-      type: $.type,
-      authorId: $.authorId,
-      data: $.data,
-      createdAt: $.now,
-    })
-    .returning(),
-);
-
-export const deleteExtensionRow = statement(["id", "messageId"], (db, $) => {
-  const e = db.tables.messageExtensions;
-  return db
-    .delete(e)
-    .where(and(eq(e.id, $.id), eq(e.messageId, $.messageId)))
-    .returning({ id: e.id });
-});
-
-/** A guard: the message holds fewer than `most` extensions, none of them this reaction (null for any other type). */
-export const hasRoom = statement(["messageId", "authorId", "emoji", "most"], (db, $) => {
-  const { messages: m, messageExtensions: e } = db.tables;
-  const emoji = sql`cast(${$.emoji} as text)`;
-  const of = sql`from ${e} where ${e.messageId} = ${$.messageId}`;
-  return db
-    .select({ id: m.id })
-    .from(m)
-    .where(
-      and(
-        eq(m.id, $.messageId),
-        sql`(select count(*) ${of}) < cast(${$.most} as integer)`,
-        sql`(${emoji} is null or not exists (select 1 ${of} and ${e.type} = 'reaction' and ${e.authorId} = ${$.authorId} and ${db.textIn(e.data, "emoji")} = ${emoji}))`,
-      ),
-    );
 });

@@ -137,6 +137,15 @@ export const insertTurn = statement(
   },
 );
 
+/** A guard: the question that is to be answered again was not deleted. */
+export const questionStands = statement(["conversationId", "questionId"], (db, $) => {
+  const m = db.tables.messages;
+  return db
+    .select({ id: m.id })
+    .from(m)
+    .where(and(eq(m.id, $.questionId), eq(m.conversationId, $.conversationId), isNull(m.deletedAt)));
+});
+
 /** A guard: the answer stands in the thread, and nothing that lists show comes after it. */
 export const isNewest = statement(["conversationId", "newest"], (db, $) => {
   const m = db.tables.messages;

@@ -1,10 +1,19 @@
 import { type Allowance, allowanceSteps } from "./allowance.ts";
 import { type Db, guard, type Step, step } from "./db.ts";
+import { insertExtension } from "./extension-writes.ts";
 import { type KeySwap, keySteps, type NewKey, swapSteps } from "./keys.ts";
 import type { Scope } from "./scope.ts";
-import { insertExtension } from "./session-writes.ts";
 import type { Attempt, ContextReport, Metadata, TurnError, TurnOptions, Usage } from "./tables.ts";
-import { createWithRevs, insertAnswer, insertPair, insertTurn, isNewest, takeRev, takeRevs } from "./turn-begin.ts";
+import {
+  createWithRevs,
+  insertAnswer,
+  insertPair,
+  insertTurn,
+  isNewest,
+  questionStands,
+  takeRev,
+  takeRevs,
+} from "./turn-begin.ts";
 import { closeOnConversation, closeTurn, insertAlternative, settleSteps, writeAnswer } from "./turn-finish.ts";
 import { MARKED, stopSteps } from "./turn-stop.ts";
 
@@ -93,7 +102,7 @@ export type TurnWrites = {
    * assistant is in control of it, it has not ended, its queue has room, its owner may take more and the key is free.
    */
   begin(input: BeginTurn, create: boolean): Promise<BegunTurn>;
-  /** The same for another answer to a stored question, under the same conditions and those of the input. */
+  /** The same for another answer to a stored question that was not deleted, under the same conditions and those of the input. */
   beginAgain(input: BeginAgain): Promise<BegunTurn>;
   /**
    * Writes the answer and closes the turn in one commit; tells how many turns of the conversation are still open.
@@ -133,6 +142,7 @@ export function batchedTurnWrites(db: () => Db): TurnWrites {
     beginAgain(input) {
       const steps = [
         guard(takeRev, input),
+        guard(questionStands, input),
         ...(input.newest === null ? [] : [guard(isNewest, input)]),
         ...swapSteps(input.swap, input.turnId),
         step(insertAnswer, input),

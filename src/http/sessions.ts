@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import type { Actor } from "../core/identity.ts";
-import type { Session } from "../core/sessions.ts";
+import { MOST_METADATA, type Session } from "../core/sessions.ts";
 import type { Post } from "../core/thread.ts";
 import type { Conversation, Extension } from "../db/tables.ts";
 import { callerId, id, time, timeOf } from "./schemas.ts";
@@ -8,7 +8,7 @@ import { callerId, id, time, timeOf } from "./schemas.ts";
 /** What the surface of live sessions says of them, in answers and in events. */
 
 /** Metadata and extensions hold so much, in bytes of JSON. */
-export const MOST_JSON = 16_384;
+export const MOST_JSON = MOST_METADATA;
 export const MOST_LEVELS = 8;
 
 const json = z.record(z.string(), z.unknown()).openapi({ type: "object", additionalProperties: true });
@@ -64,6 +64,9 @@ export const SessionMessage = z
     edited_at: time.nullable(),
   })
   .openapi("SessionsMessage");
+
+/** Why a session may not move, or not be changed. */
+export const moveProblems = ["not_found", "session_ended", "unlawful_move", "already_accepted"] as const;
 
 const orNull = (ms: number | null) => (ms === null ? null : timeOf(ms));
 

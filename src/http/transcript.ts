@@ -3,11 +3,13 @@ import type { SessionMessage, SessionState } from "./sessions.ts";
 
 type Whole = { session: z.infer<typeof SessionState>; messages: readonly z.infer<typeof SessionMessage>[] };
 
-/** A session for people to read. Markdown quotes what was said, so that nobody's words look like another's heading. */
+/** A session for people to read. What was said is quoted or indented, so that nobody's words look like another's heading. */
 export function transcriptOf({ session, messages }: Whole, format: "text" | "markdown"): string {
   const title = session.title ?? "Untitled";
-  const facts = [`Session ${session.id}`, `user ${session.user_id}`, `${session.status}, ${session.created_at}`];
-  const head = format === "text" ? [title, facts.join(" · ")] : [`# ${oneLine(title)}`, `_${facts.join(" · ")}_`];
+  const facts = [`Session ${session.id}`, `user ${session.user_id}`, `${session.status}, ${session.created_at}`].join(
+    " · ",
+  );
+  const head = format === "text" ? [title, facts].map(oneLine) : [`# ${plain(title)}`, `_${plain(facts)}_`];
   const said = messages.filter(({ content }) => content !== "");
   return `${[...head, ...said.map(format === "text" ? asText : asMarkdown)].join("\n\n")}\n`;
 }
@@ -16,9 +18,10 @@ const nameOf = ({ sender_type, sender_id }: z.infer<typeof SessionMessage>) =>
   sender_id === sender_type ? sender_type : `${sender_type} ${sender_id}`;
 
 const asText = (message: z.infer<typeof SessionMessage>): string =>
-  `[${message.created_at}] ${nameOf(message)}:\n${message.content}`;
+  `[${message.created_at}] ${oneLine(nameOf(message))}:\n${message.content.replace(/^/gm, "    ")}`;
 
 const asMarkdown = (message: z.infer<typeof SessionMessage>): string =>
-  `**${oneLine(nameOf(message))}** · ${message.created_at}\n\n${message.content.replace(/^/gm, "> ")}`;
+  `**${plain(nameOf(message))}** · ${message.created_at}\n\n${message.content.replace(/^/gm, "> ")}`;
 
-const oneLine = (text: string) => text.replace(/\s+/g, " ").replace(/[\\`*_[\]<>#]/g, "\\$&");
+const oneLine = (text: string) => text.replace(/\s+/g, " ");
+const plain = (text: string) => oneLine(text).replace(/[\\`*_[\]<>#]/g, "\\$&");

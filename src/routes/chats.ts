@@ -1,8 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { deleteConversation } from "../core/conversation-deletion.ts";
 import {
   countConversations,
   createConversation,
-  deleteConversation,
   getConversation,
   listConversations,
   renameConversation,
@@ -139,7 +139,7 @@ const rename = createRoute({
   tags,
   summary: "Rename a chat",
   request: { params, query: userQuery, body: body(z.object({ title, user_id: callerId.optional() })) },
-  responses: { 200: json(Chat, "The chat"), ...bodyProblems("not_found") },
+  responses: { 200: json(Chat, "The chat"), ...bodyProblems("not_found", "session_ended") },
 });
 
 const remove = createRoute({

@@ -5,14 +5,12 @@ import type { Changed, Passing } from "../core/feed.ts";
 import type { Actor } from "../core/identity.ts";
 import { listWaiting, watchQueue } from "../core/queue.ts";
 import { getSession } from "../core/sessions.ts";
-import { listPosts, type Post } from "../core/thread.ts";
 import { actorOf } from "../http/actor.ts";
 import { claimStream } from "../http/open-streams.ts";
 import { createRouter } from "../http/router.ts";
 import { body, bodyProblems, callerId, count, json, problems, userQuery, uuid } from "../http/schemas.ts";
-import { SessionMessage, SessionState, toMessage, toSession } from "../http/sessions.ts";
+import { SessionState, toMessage, toSession } from "../http/sessions.ts";
 import { eventStream, frame } from "../http/sse.ts";
-import { transcriptOf } from "../http/transcript.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Sessions"];
@@ -33,12 +31,17 @@ const events = createRoute({
   request: {
     params,
     query: userQuery.extend({
-      after: revision.optional().openapi({ type: "integer", minimum: 0, description: "A revision: `rev`." }),
+      after: revision
+        .optional()
+        .openapi({ type: "integer", minimum: 0, maximum: 999_999_999, description: "A revision: `rev`." }),
     }),
     headers: z.object({
-      "last-event-id": revision
-        .optional()
-        .openapi({ type: "integer", minimum: 0, description: "The id of the last event that arrived." }),
+      "last-event-id": revision.optional().openapi({
+        type: "integer",
+        minimum: 0,
+        maximum: 999_999_999,
+        description: "The id of the last event that arrived.",
+      }),
     }),
   },
   responses: {
@@ -69,31 +72,6 @@ const typing = createRoute({
     body: body(z.object({ sender_id: callerId, typing: z.boolean() }).openapi("SessionsTyping")),
   },
   responses: { 204: { description: "They are told" }, ...bodyProblems("not_found", "session_ended") },
-});
-
-const Transcript = z.object({ session: SessionState, messages: z.array(SessionMessage) }).openapi("SessionsTranscript");
-
-const transcript = createRoute({
-  method: "get",
-  path: "/api/v1/sessions/{session_id}/transcript",
-  operationId: "getTranscript",
-  tags,
-  summary: "The whole session, to keep or to print",
-  request: {
-    params,
-    query: userQuery.extend({ format: z.enum(["json", "text", "markdown"]).default("json") }),
-  },
-  responses: {
-    200: {
-      description: "The transcript",
-      content: {
-        "application/json": { schema: Transcript },
-        "text/plain": { schema: z.string() },
-        "text/markdown": { schema: z.string() },
-      },
-    },
-    ...problems("not_found"),
-  },
 });
 
 const queue = createRoute({
@@ -155,28 +133,6 @@ export function sessionEvents({ db, bus, watch, log }: Services) {
     return c.body(null, 204);
   });
 
-  router.openapi(transcript, async (c) => {
-    const actor = actorOf(c);
-    const { session_id } = c.req.valid("param");
-    const { format } = c.req.valid("query");
-    const session = toSession(await getSession(db, actor, session_id));
-    const messages = [];
-    for await (const post of allPosts(actor, session_id)) messages.push(toMessage(post, actor));
-    if (format === "json") return c.json({ session, messages }, 200);
-    const type = format === "text" ? "text/plain" : "text/markdown";
-    return c.body(transcriptOf({ session, messages }, format), 200, { "Content-Type": `${type}; charset=utf-8` });
-  });
-
-  async function* allPosts(actor: Actor, conversationId: string): AsyncGenerator<Post> {
-    let after = -1;
-    for (;;) {
-      const posts = await listPosts(db, actor, { conversationId, limit: PAGE, after });
-      yield* posts.slice(0, PAGE);
-      if (posts.length <= PAGE) return;
-      after = posts[PAGE - 1]?.seq ?? after;
-    }
-  }
-
   router.openapi(queue, async (c) => {
     const actor = staffOf(actorOf(c));
     const rows = await listWaiting(db, actor, c.req.valid("query").limit);
@@ -201,8 +157,6 @@ export function sessionEvents({ db, bus, watch, log }: Services) {
 
   return router;
 }
-
-const PAGE = 500;
 
 function staffOf(actor: Actor): Actor {
   if (actor.sees === "own") throw new AppError("forbidden", "Only an agent or an admin may see the queue.");

@@ -1,13 +1,13 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { AppError, invalid } from "../core/errors.ts";
-import { addExtension, removeExtension } from "../core/extensions.ts";
 import type { Actor } from "../core/identity.ts";
-import { deletePost, editPost, type NewExtension, post } from "../core/posting.ts";
+import { deletePost, editPost, post } from "../core/posting.ts";
 import { getTurn } from "../core/rows.ts";
 import { getSession } from "../core/sessions.ts";
-import { getPost, listPosts } from "../core/thread.ts";
+import { findPost, getPost, listPosts } from "../core/thread.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
+import { NewExtensionBody, toNewExtensions } from "../http/extensions.ts";
 import { keyHeader } from "../http/idempotency.ts";
 import { afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
@@ -26,7 +26,7 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
-import { MOST_JSON, MOST_LEVELS, SessionExtension, SessionMessage, toExtension, toMessage } from "../http/sessions.ts";
+import { MOST_JSON, MOST_LEVELS, SessionMessage, toMessage } from "../http/sessions.ts";
 import { wantsStream } from "../http/sse.ts";
 import { optionsOf, streamTurn, Turn, toTurn } from "../http/turns.ts";
 import type { Services } from "../services.ts";
@@ -35,32 +35,7 @@ const tags = ["Sessions"];
 const sessionParams = z.object({ session_id: uuid });
 const messageParams = z.object({ message_id: uuid });
 
-const attachment = z.object({
-  url: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }).max(2048),
-  name: z.string().min(1).max(255).optional(),
-  mime_type: z
-    .string()
-    .regex(/^[\w.+-]+\/[\w.+-]+$/, "must look like image/png")
-    .max(127)
-    .optional(),
-  size: z.int().min(0).optional().openapi({ description: "In bytes." }),
-});
-const reaction = z.object({ emoji: z.string().min(1).max(64) });
-
-const NewExtensionBody = z
-  .object({
-    extension_type: z
-      .string()
-      .regex(/^[a-z][a-z0-9_.-]{0,63}$/, "must be 1 to 64 of a-z, 0-9, _, . and -, and begin with a letter")
-      .openapi({ example: "reaction" }),
-    data: anyObject(MOST_JSON, MOST_LEVELS),
-  })
-  .openapi("SessionsNewExtension", {
-    description:
-      "`attachment` has `url`, `name`, `mime_type` and `size`; `reaction` has `emoji`, one per author and emoji; any other type what it likes.",
-  });
-
-const Posted = SessionMessage.extend({ turn: Turn.optional() }).openapi("SessionsPosted");
+const Posted = z.object({ ...SessionMessage.shape, turn: Turn.optional() }).openapi("SessionsPosted");
 
 const send = createRoute({
   method: "post",
@@ -68,7 +43,8 @@ const send = createRoute({
   operationId: "postSessionMessage",
   tags,
   summary: "Say something in a session; with `reply` the assistant answers it",
-  description: "The message is stored at once; its turn runs on, and its answer comes with the session's events.",
+  description:
+    "The message is stored at once; its turn runs on, and its answer comes with the session's events. `reply` goes with `sender_type` `user` alone.",
   request: {
     params: sessionParams,
     query: userQuery,
@@ -132,7 +108,7 @@ const edit = createRoute({
   request: {
     params: messageParams,
     query: userQuery,
-    body: body(z.object({ content: messageText }).openapi("SessionsEdit")),
+    body: body(z.object({ content: messageText, user_id: callerId.optional() }).openapi("SessionsEdit")),
   },
   responses: {
     200: json(SessionMessage, "The message"),
@@ -149,33 +125,7 @@ const remove = createRoute({
   request: { params: messageParams, query: userQuery },
   responses: {
     200: json(SessionMessage, "What is left of it"),
-    ...problems("not_found", "session_ended", "conversation_busy"),
-  },
-});
-
-const extend = createRoute({
-  method: "post",
-  path: "/api/v1/messages/{message_id}/extensions",
-  operationId: "addMessageExtension",
-  tags,
-  summary: "Hang an attachment, a reaction or anything else on a message",
-  request: { params: messageParams, query: userQuery, body: body(NewExtensionBody) },
-  responses: {
-    201: json(SessionExtension, "The extension; of a reaction that was there, the one that was"),
     ...bodyProblems("not_found", "session_ended", "conversation_busy"),
-  },
-});
-
-const unextend = createRoute({
-  method: "delete",
-  path: "/api/v1/messages/{message_id}/extensions/{id}",
-  operationId: "removeMessageExtension",
-  tags,
-  summary: "Take something off a message again",
-  request: { params: messageParams.extend({ id: uuid }), query: userQuery },
-  responses: {
-    204: { description: "It is gone" },
-    ...problems("not_found", "session_ended", "conversation_busy"),
   },
 });
 
@@ -194,7 +144,7 @@ export function sessionMessages({ db, turns, log }: Services) {
       content,
       senderId,
       metadata: body.metadata ?? null,
-      extensions: (body.extensions ?? []).map(toNewExtension),
+      extensions: toNewExtensions(body.extensions ?? []),
     };
     const options = optionsOf(c, actor, body);
     if (!body.reply) {
@@ -204,7 +154,7 @@ export function sessionMessages({ db, turns, log }: Services) {
     if (role !== "user") throw invalid("reply", "goes with what a user says: sender_type user");
     const turn = await beginTurn(turns, actor, { ...said, ...options });
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
-    const [message, begun] = await Promise.all([getPost(db, actor, turn.questionId), getTurn(db, actor, turn.turnId)]);
+    const [message, begun] = await Promise.all([findPost(db, actor, turn.questionId), getTurn(db, actor, turn.turnId)]);
     return c.json({ ...toMessage(message, actor), turn: toTurn(begun) }, 201);
   });
 
@@ -231,26 +181,15 @@ export function sessionMessages({ db, turns, log }: Services) {
   });
 
   router.openapi(edit, async (c) => {
-    const actor = actorOf(c);
-    const edited = { id: c.req.valid("param").message_id, content: c.req.valid("json").content };
+    const { content, user_id } = c.req.valid("json");
+    const actor = actorOf(c, user_id);
+    const edited = { id: c.req.valid("param").message_id, content };
     return c.json(toMessage(await editPost(turns, actor, edited), actor), 200);
   });
 
   router.openapi(remove, async (c) => {
     const actor = actorOf(c);
     return c.json(toMessage(await deletePost(turns, actor, c.req.valid("param").message_id), actor), 200);
-  });
-
-  router.openapi(extend, async (c) => {
-    const { message_id: messageId } = c.req.valid("param");
-    const extension = toNewExtension(c.req.valid("json"));
-    return c.json(toExtension(await addExtension(turns, actorOf(c), { messageId, extension })), 201);
-  });
-
-  router.openapi(unextend, async (c) => {
-    const { message_id: messageId, id } = c.req.valid("param");
-    await removeExtension(turns, actorOf(c), { messageId, id });
-    return c.body(null, 204);
   });
 
   return router;
@@ -264,15 +203,4 @@ function checkSender({ self, sees }: Actor, { role, senderId }: Sender): void {
   if (senderId !== self) throw new AppError("forbidden", "sender_id must be the caller's own id.");
   const roles = sees === "own" ? ["user"] : ["user", "agent", "system"];
   if (!roles.includes(role)) throw new AppError("forbidden", `sender_type must be one of: ${roles.join(", ")}.`);
-}
-
-/** Throws 422 where an attachment or a reaction is not what it says. */
-function toNewExtension({ extension_type: type, data }: z.infer<typeof NewExtensionBody>): NewExtension {
-  if (type === "edit_history")
-    throw new AppError("forbidden", "The history of a message is written by its edits alone.");
-  const known = type === "attachment" ? attachment : type === "reaction" ? reaction : null;
-  const { error } = known?.safeParse(data) ?? {};
-  const [issue] = error?.issues ?? [];
-  if (issue) throw invalid(["data", ...issue.path].join("."), issue.message);
-  return { type, data };
 }

@@ -1,7 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createConversation, type LiveStart } from "../core/conversations.ts";
 import { AppError, invalid } from "../core/errors.ts";
-import type { Actor } from "../core/identity.ts";
 import { markRead } from "../core/read-markers.ts";
 import { bornState, type Move } from "../core/session-moves.ts";
 import { changeSession, getSession, listSessions } from "../core/sessions.ts";
@@ -22,18 +21,23 @@ import {
   userQuery,
   uuid,
 } from "../http/schemas.ts";
-import { MOST_JSON, MOST_LEVELS, SessionMessage, SessionState, toMessage, toSession } from "../http/sessions.ts";
+import {
+  MOST_JSON,
+  MOST_LEVELS,
+  moveProblems,
+  SessionMessage,
+  SessionState,
+  toMessage,
+  toSession,
+} from "../http/sessions.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Sessions"];
 const params = z.object({ session_id: uuid });
-const reason = z.string().min(1).max(500).optional();
 const metadata = anyObject(MOST_JSON, MOST_LEVELS).optional();
 const NEWEST = 100;
 
-const moveProblems = ["not_found", "session_ended", "unlawful_move", "already_accepted"] as const;
-
-const WithMessages = SessionState.extend({ messages: z.array(SessionMessage) }).openapi("SessionsWhole");
+const WithMessages = z.object({ ...SessionState.shape, messages: z.array(SessionMessage) }).openapi("SessionsWhole");
 
 const create = createRoute({
   method: "post",
@@ -98,7 +102,7 @@ const change = createRoute({
   tags,
   summary: "Assign, move or describe a session",
   description:
-    "`agent_id` alone assigns; `status` makes the moves of the routes beside this one; `metadata` is merged, and a field that is null is taken out.",
+    "`agent_id` alone, or with `transferred`, assigns; `status` makes the moves of the routes beside this one; `metadata` is merged, and a field that is null is taken out.",
   request: {
     params,
     query: userQuery,
@@ -108,52 +112,10 @@ const change = createRoute({
           agent_id: callerId.optional(),
           status: z.enum(["active", "transferred", "ended"]).optional(),
           metadata,
+          user_id: callerId.optional(),
         })
         .openapi("SessionsChange"),
     ),
-  },
-  responses: { 200: json(SessionState, "The session"), ...bodyProblems(...moveProblems) },
-});
-
-const end = createRoute({
-  method: "post",
-  path: "/api/v1/sessions/{session_id}/end",
-  operationId: "endSession",
-  tags,
-  summary: "End a session, for good; ending it twice is the same answer",
-  request: { params, query: userQuery, body: optionalBody(z.object({ reason }).openapi("SessionsEnd")) },
-  responses: { 200: json(SessionState, "The session"), ...bodyProblems(...moveProblems) },
-});
-
-const transfer = createRoute({
-  method: "post",
-  path: "/api/v1/sessions/{session_id}/transfer",
-  operationId: "transferSession",
-  tags,
-  summary: "Ask for an agent, hand over to one, or hand back to the assistant",
-  description: "A running answer is cancelled in the same step.",
-  request: {
-    params,
-    query: userQuery,
-    body: body(
-      z
-        .object({ to: z.enum(["agent", "assistant"]), agent_id: callerId.optional(), reason })
-        .openapi("SessionsTransfer"),
-    ),
-  },
-  responses: { 200: json(SessionState, "The session"), ...bodyProblems(...moveProblems) },
-});
-
-const accept = createRoute({
-  method: "post",
-  path: "/api/v1/sessions/{session_id}/accept",
-  operationId: "acceptSession",
-  tags,
-  summary: "Take a session that waits; of two agents one wins",
-  request: {
-    params,
-    query: userQuery,
-    body: optionalBody(z.object({ agent_id: callerId.optional() }).openapi("SessionsAccept")),
   },
   responses: { 200: json(SessionState, "The session"), ...bodyProblems(...moveProblems) },
 });
@@ -169,14 +131,21 @@ const read = createRoute({
     query: userQuery,
     body: body(
       z
-        .object({ seq: z.int32().min(0).openapi({ description: "Of the last message that was read." }) })
+        .object({
+          seq: z
+            .int()
+            .min(0)
+            .max(2 ** 31 - 1)
+            .openapi({ description: "Of the last message that was read." }),
+          user_id: callerId.optional(),
+        })
         .openapi("SessionsRead"),
     ),
   },
   responses: { 204: { description: "It is noted" }, ...bodyProblems("not_found") },
 });
 
-/** WIRE section 7: live sessions, and who is in control of them. */
+/** WIRE section 7: live sessions. */
 export function sessions({ db, turns, clock }: Services) {
   const router = createRouter();
 
@@ -218,38 +187,15 @@ export function sessions({ db, turns, clock }: Services) {
 
   router.openapi(change, async (c) => {
     const body = c.req.valid("json");
-    const actor = actorOf(c);
+    const actor = actorOf(c, body.user_id);
     const { session_id: id } = c.req.valid("param");
     const moves = movesOf(await getSession(db, actor, id), body);
     return c.json(toSession(await changeSession(turns, actor, { id, move: moves, metadata: body.metadata })), 200);
   });
 
-  const move = async (actor: Actor, id: string, wanted: { move: Move; reason?: string | undefined }) =>
-    toSession(await changeSession(turns, actor, { id, ...wanted }));
-
-  router.openapi(end, async (c) => {
-    const { reason } = c.req.valid("json");
-    return c.json(await move(actorOf(c), c.req.valid("param").session_id, { move: { to: "end" }, reason }), 200);
-  });
-
-  router.openapi(transfer, async (c) => {
-    const { to, agent_id, reason } = c.req.valid("json");
-    const wanted: Move = to === "agent" ? { to, agentId: agent_id ?? null } : { to };
-    return c.json(await move(actorOf(c), c.req.valid("param").session_id, { move: wanted, reason }), 200);
-  });
-
-  router.openapi(accept, async (c) => {
-    const actor = actorOf(c);
-    const { agent_id: agentId = actor.self } = c.req.valid("json");
-    if (actor.sees === "live" && agentId !== actor.self) {
-      throw new AppError("forbidden", "An agent accepts as itself: leave agent_id out.");
-    }
-    return c.json(await move(actor, c.req.valid("param").session_id, { move: { to: "accept", agentId } }), 200);
-  });
-
   router.openapi(read, async (c) => {
-    const { seq } = c.req.valid("json");
-    await markRead(db, actorOf(c), { conversationId: c.req.valid("param").session_id, seq });
+    const { seq, user_id } = c.req.valid("json");
+    await markRead(db, actorOf(c, user_id), { conversationId: c.req.valid("param").session_id, seq });
     return c.body(null, 204);
   });
 

@@ -1,7 +1,7 @@
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { regenerate } from "../../src/core/answers.ts";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import { stopLive, type TurnDeps } from "../../src/core/live.ts";
 import { recordUse } from "../../src/core/running.ts";

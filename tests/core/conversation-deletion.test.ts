@@ -1,6 +1,7 @@
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { countConversations, deleteConversation, getConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
+import { countConversations, getConversation } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import { stopLive } from "../../src/core/live.ts";

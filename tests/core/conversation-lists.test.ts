@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import {
   type ConversationCursor,
   countConversations,
-  deleteConversation,
   listConversations,
   renameConversation,
 } from "../../src/core/conversations.ts";

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { deleteConversation, getConversation, renameConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
+import { getConversation, renameConversation } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { type Actor, actAs } from "../../src/core/identity.ts";
 import { listMessages } from "../../src/core/messages.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cancelTurn } from "../../src/core/cancel.ts";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { endOf, outcomeOf, wholeAnswer } from "../../src/core/follow.ts";
 import { drainTurns } from "../../src/core/launch.ts";
 import { stopLive } from "../../src/core/live.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { endOf, outcomeOf } from "../../src/core/follow.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import { openTurn, readAlternatives } from "../../src/core/rows.ts";

@@ -1,7 +1,8 @@
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cancelTurn } from "../../src/core/cancel.ts";
-import { createConversation, deleteConversation, getConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
+import { createConversation, getConversation } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import type { RequestKey } from "../../src/core/keys.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { saveText, startUpkeep } from "../../src/core/upkeep.ts";

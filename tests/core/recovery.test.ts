@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { LEASE_MS } from "../../src/core/live.ts";
 import { listMessages } from "../../src/core/messages.ts";

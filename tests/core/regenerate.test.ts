@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { listAlternatives, regenerate } from "../../src/core/answers.ts";
 import { cancelTurn } from "../../src/core/cancel.ts";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import type { Actor } from "../../src/core/identity.ts";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { deleteConversation } from "../../src/core/conversations.ts";
+import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { drainTurns } from "../../src/core/launch.ts";
 import { listMessages } from "../../src/core/messages.ts";

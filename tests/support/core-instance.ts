@@ -121,5 +121,9 @@ export async function expectTrueCounts(db: Db, conversationId: string): Promise<
   });
 }
 
-const isListed = ({ status, content, deletedAt, supersededAt }: Message) =>
-  (status === "completed" || status === "incomplete") && content !== "" && deletedAt === null && supersededAt === null;
+const isListed = ({ role, status, content, deletedAt, supersededAt }: Message) =>
+  role !== "system" &&
+  (status === "completed" || status === "incomplete") &&
+  content !== "" &&
+  deletedAt === null &&
+  supersededAt === null;

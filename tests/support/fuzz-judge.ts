@@ -8,6 +8,8 @@ import { framesOf } from "./http-stream.ts";
 /** What is refused although the document allows it, each for a reason that it tells in words. */
 const EXCEPTIONS: { what: string; path: string; reason: string }[] = [
   { what: "POST /conversations/{conversation_id}/ask-message", path: "n", reason: "several answers are not streamed" },
+  { what: "POST /api/v1/sessions/{session_id}/messages", path: "reply", reason: "only what a user says is answered" },
+  { what: "PATCH /api/v1/sessions/{session_id}", path: "agent_id", reason: "goes with no status, or with transferred" },
 ];
 
 /** What may be answered where the document has no operation: these come of the path or the method alone. */
@@ -58,7 +60,29 @@ function judgeBody(description: Description, { operation, answer, sent, called }
     expectProblem(called, called.status, called.json.code);
     expect(answer.description, "a documented code").toContain(`\`${called.json.code}\``);
   }
-  if (type === "text/event-stream") judgeStream(description, sent, called.text);
+  if (type !== "text/event-stream") return;
+  if (isEndless(sent.path)) judgeEvents(description, called.text);
+  else judgeStream(description, sent, called.text);
+}
+
+/** Whether what is asked for is a stream that never ends of itself. */
+export const isEndless = (path: string): boolean => /\/events\/?(\?|$)/.test(path);
+
+const STATES: Record<string, string> = { session: "SessionsSession", message: "SessionsMessage" };
+
+/** What happens in sessions, as far as it was heard. */
+function judgeEvents(description: Description, text: string): void {
+  expect(text, "whole frames").toMatch(/^(:\n\n)?$|\n\n$/);
+  let last = -1;
+  for (const { id, event, data } of framesOf(text)) {
+    expect(event).toMatch(/^(session|message|message\.delta|typing)$/);
+    const schema = STATES[event];
+    if (schema) expect(description.faults(["components", "schemas", schema], data), schema).toEqual([]);
+    if (id === undefined) continue;
+    expect(Number(id), "ids go up").toBeGreaterThan(last);
+    expect(data.rev, "the id is the row's revision").toBe(Number(id));
+    last = Number(id);
+  }
 }
 
 const EVENT = /^(turn\.(started|status|completed|failed|cancelled)|message\.(delta|restart))$/;

@@ -75,5 +75,6 @@ export function createPool(): Pool {
 /** Of what a bare `id` is the id, by the fields beside it. */
 function setOf(object: object): string {
   if ("attempts" in object) return "turns";
+  if ("extension_type" in object) return "extensions";
   return "title" in object || "messages" in object ? "conversations" : "messages";
 }

@@ -1,10 +1,10 @@
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { mintToken } from "../../src/http/tokens.ts";
-import { as, SECRET } from "./app.ts";
+import { as, type Called, read, SECRET } from "./app.ts";
 import { type Description, describeDocument } from "./fuzz-document.ts";
-import { judge } from "./fuzz-judge.ts";
+import { isEndless, judge } from "./fuzz-judge.ts";
 import { createPool, type Pool } from "./fuzz-pool.ts";
 import { type Caller, curlOf, type Draft, pathOf, requests, type Sent, sentOf } from "./fuzz-request.ts";
 import { type HttpApp, startHttp } from "./http-app.ts";
@@ -63,14 +63,34 @@ async function tryOne({ app, description, pool, tally, unheard }: World, draft: 
   }
 }
 
-async function send(app: HttpApp, { method, path, headers, body }: Sent) {
+async function send(app: HttpApp, { method, path, headers, body }: Sent): Promise<Called> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error("the answer does not end")), PATIENCE_MS);
+  const init = { method, headers, ...(body && { body: Buffer.from(body) }) };
   try {
-    return await Promise.race([app.request(path, { method, headers, body: body && Buffer.from(body) }), late.promise]);
+    const answer = async () => heard(await app.parley.app.request(path, init), path);
+    return await Promise.race([answer(), late.promise]);
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A stream that tells nothing for so long is left, in milliseconds. */
+const SILENCE_MS = 15;
+
+/** An answer to its end; of a stream that has none what comes at once, and then it is left. */
+async function heard(response: Response, path: string): Promise<Called> {
+  if (!response.body || !isEndless(path) || response.status !== 200) return read(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const silence = sleep(SILENCE_MS, { done: true, value: undefined } as const);
+    const { done, value } = await Promise.race([reader.read(), silence]);
+    if (done) break;
+    text += value;
+  }
+  await reader.cancel();
+  return { status: response.status, headers: response.headers, text, json: undefined };
 }
 
 const caller = (name: string, headers: Record<string, string>, isRefused = false): Caller => ({
