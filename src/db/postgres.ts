@@ -72,6 +72,8 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
   const router = { options: client.options, unsafe } as unknown as postgres.Sql;
 
   const verbs = verbsOf(drizzle({ client: router, casing: "snake_case" }));
+  // Drizzle lets its own client send JSON as the text that it is; the others would send a JSON string that holds it.
+  Object.assign(transactions.options.serializers, client.options.serializers);
   const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres };
   const prepare = preparer<Prepared>(source);
 
