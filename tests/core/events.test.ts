@@ -145,6 +145,53 @@ describe.each(databases)("who watches a session on $database", ({ fresh }) => {
     }
   });
 
+  it("hears the text so far, too, where nobody has watched since it was told of the message", async () => {
+    const at = await startWatching(db);
+    const conversation = await newConversation(db);
+    const turn = await send(at, conversation, "Who are you?");
+    const call = await at.models.call(1);
+    call.say("I am ");
+    const first = watch(at, conversation.id);
+    await first.upTo(2);
+    first.leave();
+    await first.done;
+    const { view, told, upTo } = watch(at, conversation.id, { view: { ...first.view, drafts: new Map() } });
+    await eventually(() => expect(view.drafts.get(turn.answerId)?.text).toBe("I am "));
+    call.end("Parley");
+    await upTo(3);
+    expect(deltas(told).map(({ n, offset }) => [n, offset])).toEqual([
+      [0, 0],
+      [0, 5],
+    ]);
+    expect(view.wrongs).toEqual([]);
+  });
+
+  it("is told of a message before it hears it grow, also where one answer begins as it looks for another", async () => {
+    let between = async () => {};
+    const all: Db["all"] = async (statement, values) => {
+      if (Object.keys(values).join() === "conversationId") await between(); // it looks for the answer that is being made
+      return db.all(statement, values);
+    };
+    const at = await startWatching({ ...db, all });
+    const conversation = await newConversation(db);
+    const [one, two] = [await send(at, conversation, "One?"), await send(at, conversation, "Two?")];
+    const three = Promise.withResolvers<string>();
+    between = async () => {
+      between = async () => {};
+      (await at.models.call(1)).end("1");
+      await one.ended;
+      (await at.models.call(2)).end("2");
+      await two.ended;
+      three.resolve((await send(at, conversation, "Three?")).answerId);
+      (await at.models.call(3)).say("3");
+    };
+    const { view } = watch(at, conversation.id);
+    const answerId = await three.promise;
+    await eventually(() => expect(view.drafts.get(answerId)?.text).toBe("3"));
+    expect(view.wrongs).toEqual([]);
+    (await at.models.call(3)).end();
+  });
+
   it("hears of an answer that begins anew", async () => {
     const at = await startWatching(db);
     const conversation = await newConversation(db);
