@@ -59,17 +59,15 @@ export function startFeed(deps: FeedDeps, at: Watched): Feed {
     }
   }
 
-  /** An answer is followed once its message is told, and not where that is told whole. */
+  /**
+   * What is still open after the changes were told has not been told to be whole. It may be too new to have been told of
+   * at all: a reader that hears a piece of what it does not know looks anew.
+   */
   async function findRunning(): Promise<void> {
     const [turn] = await db.all(selectOpen, { conversationId: at.conversationId });
     if (!turn) return;
-    const running: Running = { turn, n: 0, text: "" };
-    at.running = running;
-    const told = await tellChanges(db, at).catch((error) => {
-      at.running = null;
-      throw error;
-    });
-    if (told && at.running === running) follow(running).catch(complain("an answer is followed no more"));
+    at.running = { turn, n: 0, text: "" };
+    follow(at.running).catch(complain("an answer is followed no more"));
   }
 
   async function follow(running: Running): Promise<void> {

@@ -182,8 +182,10 @@ describe.each(databases)("who watches a session on $database", ({ fresh }) => {
       await one.ended;
       (await at.models.call(2)).end("2");
       await two.ended;
-      three.resolve((await send(at, conversation, "Three?")).answerId);
+      const turn = await send(at, conversation, "Three?");
       (await at.models.call(3)).say("3");
+      await eventually(() => expect(turn.progress.standing.text).toBe("3"));
+      three.resolve(turn.answerId);
     };
     const { view } = watch(at, conversation.id);
     const answerId = await three.promise;
