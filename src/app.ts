@@ -16,6 +16,7 @@ import { logRequests } from "./http/log.ts";
 import { limitStreams } from "./http/open-streams.ts";
 import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
 import { limitRate } from "./http/rate-limit.ts";
+import { agents } from "./routes/agents.ts";
 import { chats } from "./routes/chats.ts";
 import { coaching } from "./routes/coaching.ts";
 import { conversations } from "./routes/conversations.ts";
@@ -53,7 +54,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
   app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
 
-  const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript];
+  const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript, agents];
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
     app.route("/", surface(services));
   let built: ReturnType<typeof openApiDocument> | undefined;

@@ -27,4 +27,6 @@ export type Services = {
   readonly models: () => ModelList;
   readonly version: string;
   readonly phase: () => "starting" | "ready" | "draining";
+  /** Aborts when the service begins to stop: streams that would never end by themselves end then. */
+  readonly leaving: AbortSignal;
 };

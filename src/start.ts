@@ -6,6 +6,7 @@ import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
+import type { Bus } from "./core/notes.ts";
 import { sleep } from "./core/time.ts";
 import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
 import { createWatch } from "./core/watch.ts";
@@ -62,14 +63,18 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     systemPrompt: config.SYSTEM_PROMPT ?? null,
     log,
   };
+  const leaving = new AbortController();
   let phase: ReturnType<Services["phase"]> = "starting";
   const watch = createWatch({ ...turns, bus });
-  const services = { db, redis, bus, watch, turns, clock, log, models: registry.list, version, phase: () => phase };
+  const services = {
+    ...{ db, redis, bus, watch, turns, clock, log, version },
+    models: registry.list,
+    phase: () => phase,
+    leaving: leaving.signal,
+  };
   const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
   const stopUpkeep = await startUpkeep(turns);
-  bus.listen((note, from) => {
-    if (from === "elsewhere" && turns.live.lines.has(note.conversationId)) heedAtOnce(turns);
-  });
+  heedOthers(turns, bus);
   return {
     app,
     models: registry.list(),
@@ -78,6 +83,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     },
     async stop(closed) {
       phase = "draining";
+      leaving.abort();
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
       stopUpkeep();
       watch.stop();
@@ -90,9 +96,29 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   };
 }
 
-/** Another instance has changed a conversation whose turns run here: it may have cancelled them. */
-const heedAtOnce = (turns: TurnDeps) =>
-  heedCancellations(turns).catch((error) => turns.log.error({ err: error }, "cancellations could not be looked for"));
+/** Another instance that has changed a conversation whose turns run here may have cancelled them: they are looked for. */
+function heedOthers(turns: TurnDeps, bus: Bus): void {
+  let looking = false;
+  let again = false;
+  async function look(): Promise<void> {
+    again = true;
+    if (looking) return;
+    looking = true;
+    try {
+      while (again) {
+        again = false;
+        await heedCancellations(turns);
+      }
+    } catch (error) {
+      turns.log.error({ err: error }, "cancellations could not be looked for");
+    } finally {
+      looking = false;
+    }
+  }
+  bus.listen((note, from) => {
+    if (from === "elsewhere" && note.type === "changed" && turns.live.lines.has(note.conversationId)) void look();
+  });
+}
 
 function bucketsFor({ RATE_LIMIT: rate }: Config, redis: Redis | null): Buckets | null {
   if (rate === null) return null;

@@ -27,9 +27,11 @@ export async function openBus(carrier: Carrier | null, log: Log): Promise<OpenBu
     for (const listener of listeners) listener(note, from);
   };
   const post = carrier && postBox(carrier, { self, log });
-  const unsubscribe = await carrier?.subscribe((text) => {
-    for (const note of notesIn(text, self)) hear(note, "elsewhere");
-  });
+  const unsubscribe = await carrier
+    ?.subscribe((text) => {
+      for (const note of notesIn(text, self)) hear(note, "elsewhere");
+    })
+    .catch((error) => log.warn({ err: error }, "notes of others are not heard; their changes are seen a moment later"));
   return {
     send(note) {
       hear(note, "here");
@@ -40,8 +42,8 @@ export async function openBus(carrier: Carrier | null, log: Log): Promise<OpenBu
       return () => void listeners.delete(listener);
     },
     async close() {
-      post?.close();
       listeners.clear();
+      await post?.close();
       await unsubscribe?.();
     },
   };
@@ -70,7 +72,8 @@ function postBox(carrier: Carrier, { self, log }: { self: string; log: Log }) {
   let typing: Letter["typing"] = [];
   let timer: NodeJS.Timeout | undefined;
 
-  function sendOff(): void {
+  async function sendOff(): Promise<void> {
+    clearTimeout(timer);
     timer = undefined;
     const ids = [...changed];
     const most = Math.floor(carrier.longest / ID_BYTES) - 3;
@@ -78,9 +81,8 @@ function postBox(carrier: Carrier, { self, log }: { self: string; log: Log }) {
     for (let i = 0; i < ids.length; i += most) letters.push({ from: self, changed: ids.slice(i, i + most) });
     changed.clear();
     typing = [];
-    for (const one of letters) {
-      carrier.publish(JSON.stringify(one)).catch((error) => log.warn({ err: error }, "a note to the others was lost"));
-    }
+    const lost = (error: unknown) => log.warn({ err: error }, "a note to the others was lost");
+    await Promise.all(letters.map((one) => carrier.publish(JSON.stringify(one)).catch(lost)));
   }
   return {
     put(note: Note): void {
@@ -89,6 +91,7 @@ function postBox(carrier: Carrier, { self, log }: { self: string; log: Log }) {
       else return;
       timer ??= setTimeout(sendOff, TOGETHER_MS);
     },
-    close: () => clearTimeout(timer),
+    /** Sends off what waits. */
+    close: sendOff,
   };
 }

@@ -64,12 +64,21 @@ export async function openRedis(url: string, log: Log): Promise<Redis> {
   return { ask, carrier, close: async () => client.destroy() };
 }
 
-/** Over a connection of its own, which it takes up again with every new connection. */
+/** Over a connection of its own. Once subscribed, the client subscribes again with every new connection by itself. */
 async function subscribe(client: Client, hear: (text: string) => void): Promise<() => Promise<void>> {
-  const ear = client.duplicate({ disableOfflineQueue: false }); // the subscription waits for the connection
+  const ear = client.duplicate();
+  let subscribed = false;
   ear.on("error", () => {}); // the other connection's error says so
+  ear.on("ready", () => {
+    if (subscribed) return;
+    ear.subscribe(CHANNEL, hear).then(
+      () => {
+        subscribed = true;
+      },
+      () => {}, // the connection was lost again; the next one subscribes
+    );
+  });
   ear.connect().catch(() => {});
-  ear.subscribe(CHANNEL, hear).catch(() => {});
   return async () => ear.destroy();
 }
 

@@ -1,23 +1,29 @@
-import type { Db } from "../db/db.ts";
-import { type Changed, changesOf, type Passing, type Told, type Watched } from "./feed.ts";
+import { and, eq } from "drizzle-orm";
+import { type Db, statement } from "../db/db.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
+import { changesOf, type Revision, sessionRow } from "./changes.ts";
+import { asSoFar, type Passing, type Running, type Told } from "./feed.ts";
 import type { Actor } from "./identity.ts";
-import { findSession } from "./sessions.ts";
+import { createInbox, MOST_TEXT, sizeOf } from "./inbox.ts";
 import type { Watch } from "./watch.ts";
+
+/** What a reader of a session is told at once. */
+export type News = readonly (Revision | Passing)[];
 
 type Reading = { readonly watch: Watch; readonly db: Db };
 type From = { id: string; after: number; signal: AbortSignal };
 
 /**
  * Tells an actor of a session: all that changed after a revision, then what changes from now on, without a gap and nothing
- * twice, until `signal` aborts or the actor's session is gone. A slow reader is told the state of things when it comes to
- * it.
+ * twice, until `signal` aborts or the actor's session is gone. Of the answer that is being made it tells the text so far,
+ * then the rest as it comes. A slow reader is told the state of things when it comes to it.
  */
 export async function* watchSession(
   { watch, db }: Reading,
   actor: Actor,
   { id, after, signal }: From,
-): AsyncGenerator<(Changed | Passing)[]> {
-  const session = await findSession(db, actor, id);
+): AsyncGenerator<News> {
+  const session = await sessionRow(db, actor, id);
   if (!session) return;
   const inbox = createInbox();
   signal.addEventListener("abort", inbox.wake, { once: true });
@@ -27,86 +33,109 @@ export async function* watchSession(
   try {
     while (!signal.aborted && !inbox.isOver()) {
       if (inbox.isBehind()) {
-        const running = runningSoFar(at);
-        inbox.catchUp();
-        for await (const missed of missedBy(db, actor, { id, after: reader.told(), running }))
-          yield reader.sort([missed]);
+        const running = at.running && { ...at.running };
+        inbox.catchUp(); // in the same breath: what is said from here on goes on from there
+        yield* missedBy(db, actor, { id, reader, running });
       }
-      const fresh = reader.sort(inbox.take());
-      if (fresh.length > 0) yield fresh;
-      else await inbox.filled();
+      const { news, isLost } = reader.sort(inbox.take());
+      if (news.length > 0) yield news;
+      if (isLost) inbox.fallBehind();
+      else if (news.length === 0) await inbox.filled();
     }
   } finally {
     leave();
   }
 }
 
-type Missed = { id: string; after: number; running: Passing | null };
+type Missed = { id: string; reader: Reader; running: Running | null };
 
-async function* missedBy(db: Db, actor: Actor, { id, after, running }: Missed): AsyncGenerator<Told> {
-  const session = await findSession(db, actor, id);
+/** What has changed since a reader was last told, then the running answer so far. */
+async function* missedBy(db: Db, actor: Actor, { id, reader, running }: Missed): AsyncGenerator<News> {
+  const session = await sessionRow(db, actor, id);
   if (!session) return;
-  yield* changesOf(db, actor, { session, after });
-  if (running) yield running;
+  let together: Revision[] = [];
+  let size = 0;
+  for await (const revision of changesOf(db, actor, { session, after: reader.told() })) {
+    const seen = asSoFar(revision, running);
+    together.push(seen);
+    size += sizeOf(seen);
+    if (together.length < MOST_TOGETHER && size < MOST_TEXT) continue;
+    yield reader.sort(together).news;
+    [together, size] = [[], 0];
+  }
+  if (together.length > 0) yield reader.sort(together).news;
+  if (!running) return;
+  const isRunning = await isBeingMade(db, actor, running.turn.answerId);
+  const soFar = reader.begin(running, isRunning);
+  if (soFar) yield [soFar];
 }
 
-/** Finished answers that a reader keeps in mind, since the last of their deltas may still be on the way to it. */
-const MOST_FINISHED = 50;
+/** Revisions of the past that are told at once. */
+const MOST_TOGETHER = 100;
 
-/** What one reader has been told. */
+const selectStatus = statement([...scopeSlots, "id"], (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
+  return db
+    .select({ status: m.status })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .where(and(eq(m.id, $.id), inScope(db, $)));
+});
+
+/** As the database has it: the reader may have been told by another instance that it is whole. */
+async function isBeingMade(db: Db, actor: Actor, id: string): Promise<boolean> {
+  const [row] = await db.all(selectStatus, { ...actor, id });
+  return row?.status === "in_progress";
+}
+
+type Reader = ReturnType<typeof createReader>;
+
+/** Whole answers that a reader keeps in mind, since the last that was said of them may still be on the way to it. */
+const MOST_WHOLE = 50;
+
+/** What one reader has been told, up to a revision. */
 function createReader(after: number) {
   let told = after;
-  let finished: string[] = [];
-  function isNews(one: Told): one is Changed | Passing {
-    if (one.type === "gone") return false;
-    if (one.type === "delta") return !finished.includes(one.messageId);
-    if (one.type === "typing") return true;
-    if (one.rev <= told) return false;
-    if (one.type === "message" && one.message.status !== "in_progress") {
-      finished = [...finished.slice(1 - MOST_FINISHED), one.message.id];
-    }
-    if (one.last) told = one.rev;
-    return true;
+  /** The answers that it is told the growth of. */
+  const growing = new Set<string>();
+  let whole: string[] = [];
+
+  function markWhole(id: string): void {
+    growing.delete(id);
+    whole = [...whole.slice(1 - MOST_WHOLE), id];
   }
-  return { told: () => told, sort: (news: readonly Told[]) => news.filter(isNews) };
-}
-
-/** The answer that is being made, from its start. */
-function runningSoFar({ running }: Watched): Passing | null {
-  return running && running.text !== "" ? { type: "delta", ...running, offset: 0 } : null;
-}
-
-/** What may wait for a reader, in events; past that it is read anew what it has missed. */
-const MOST_WAITING = 500;
-
-/** What waits for a reader, who begins behind: with what has changed before it came. */
-function createInbox() {
-  let waiting: Told[] = [];
-  let behind = true;
-  let over = false;
-  let next = Promise.withResolvers<void>();
+  function note({ rev, messages }: Revision): void {
+    told = rev;
+    for (const { id, status, role } of messages) {
+      if (status === "in_progress") growing.add(id);
+      else if (role === "assistant") markWhole(id);
+    }
+  }
+  function isNews(one: Revision | Passing): boolean {
+    if (one.type === "delta") return growing.has(one.messageId);
+    return one.type === "typing" || one.rev > told;
+  }
   return {
-    put(told: Told) {
-      if (told.type === "gone") over = true;
-      else if (waiting.length < MOST_WAITING) waiting.push(told);
-      else behind = true;
-      next.resolve();
+    told: () => told,
+    /** What of this it has not been told; `isLost` where it has no beginning of an answer that grows. */
+    sort(all: readonly Told[]): { news: News; isLost: boolean } {
+      const news: (Revision | Passing)[] = [];
+      for (const one of all) {
+        if (one.type === "gone") break;
+        const isStrange = one.type === "delta" && !growing.has(one.messageId) && !whole.includes(one.messageId);
+        if (isStrange) return { news, isLost: true };
+        if (!isNews(one)) continue;
+        if (one.type === "revision") note(one);
+        news.push(one);
+      }
+      return { news, isLost: false };
     },
-    wake: () => next.resolve(),
-    isBehind: () => behind,
-    isOver: () => over,
-    /** Whatever comes from now on is kept again. */
-    catchUp() {
-      behind = false;
-      waiting = [];
+    /** The text so far of an answer that it is told the growth of from now on, if there is any. */
+    begin({ turn, n, text }: Running, isRunning: boolean): Passing | null {
+      const { answerId: messageId, turnId } = turn;
+      if (!isRunning) markWhole(messageId);
+      else growing.add(messageId);
+      return isRunning && text !== "" ? { type: "delta", messageId, turnId, n, offset: 0, text } : null;
     },
-    take() {
-      const taken = waiting;
-      waiting = [];
-      next = Promise.withResolvers();
-      return taken;
-    },
-    /** Resolves once something has come since the last time that it was emptied. */
-    filled: () => (behind ? Promise.resolve() : next.promise),
   };
 }

@@ -1,35 +1,33 @@
-import { and, eq } from "drizzle-orm";
-import { type Db, statement } from "../db/db.ts";
-import { inScope, scopeSlots } from "../db/scope.ts";
+import type { Db } from "../db/db.ts";
+import type { Scope } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
+import { changesOf, type Revision, sessionRow } from "./changes.ts";
 import { followTurn } from "./follow.ts";
-import type { Actor } from "./identity.ts";
-import type { TurnDeps } from "./live.ts";
+import type { TurnDeps, TurnRef } from "./live.ts";
 import type { Bus, Note } from "./notes.ts";
 import type { TurnEvent } from "./progress.ts";
-import { openTurn, refOf, seenTurn } from "./rows.ts";
-import { changedPosts, type Post } from "./thread.ts";
+import { openTurn, refOf } from "./rows.ts";
+import { sleep } from "./time.ts";
 
 /** One session that is watched in this process: it is read once, however many watch it. */
 
-/**
- * A row as it stands after a change. Several rows may have one revision: whoever has heard the `last` of them has heard
- * all that there is up to it.
- */
-export type Changed = { rev: number; last: boolean } & (
-  | { type: "session"; session: Conversation }
-  | { type: "message"; message: Post }
-);
+/** An answer grows by `text` at `offset`, in UTF-16 units; `n` counts its beginnings. */
+export type Delta = {
+  readonly type: "delta";
+  readonly messageId: string;
+  readonly turnId: string;
+  readonly n: number;
+  readonly offset: number;
+  readonly text: string;
+};
 
-/** What is told in passing. An answer grows by `text` at `offset`, in UTF-16 units; `n` counts its beginnings. */
-export type Passing =
-  | { type: "delta"; messageId: string; turnId: string; n: number; offset: number; text: string }
-  | { type: "typing"; senderId: string; typing: boolean };
+/** What is told in passing. */
+export type Passing = Delta | { readonly type: "typing"; readonly senderId: string; readonly typing: boolean };
 
-export type Told = Changed | Passing | { type: "gone" };
+export type Told = Revision | Passing | { readonly type: "gone" };
 
-/** The answer that is being made, as far as its watchers know it. */
-export type Running = { messageId: string; turnId: string; n: number; text: string };
+/** The answer that is being made, as far as it has been told: as many units of its `n`th beginning. */
+export type Running = { readonly turn: TurnRef; n: number; text: string };
 
 export type Watched = {
   readonly conversationId: string;
@@ -43,35 +41,64 @@ export type FeedDeps = TurnDeps & { readonly bus: Bus };
 
 export type Feed = { readonly at: Watched; hear(note: Note): void; wake(): void; stop(): void };
 
+/** An answer that could not be followed is looked at again after so long, in milliseconds. */
+const AGAIN_MS = 500;
+
 /** Reads a session whenever it is woken, and tells what has changed; follows the answer that is being made in it. */
 export function startFeed(deps: FeedDeps, at: Watched): Feed {
   const { db, log } = deps;
   const left = new AbortController();
   let stale = false;
   let reading: Promise<void> | null = null;
-  let following: Promise<void> | null = null;
 
   async function read(): Promise<void> {
     while (stale && !left.signal.aborted) {
       stale = false;
       const session = await tellChanges(db, at);
-      if (session && session.openTurns > 0) following ??= follow().finally(() => (following = null));
+      if (session && session.openTurns > 0 && !at.running) await findRunning();
     }
   }
-  const follow = () =>
-    followRunning(deps, at, left.signal).catch((error) => log.error({ err: error }, "an answer could not be followed"));
 
-  function wake(): void {
+  /**
+   * What is still open after the changes were told has not been told to be whole. It may be too new to have been told of
+   * at all: a reader that hears a piece of what it does not know looks anew.
+   */
+  async function findRunning(): Promise<void> {
+    const turn = await openTurn(db, EVERYBODY, at.conversationId);
+    if (!turn) return;
+    at.running = { turn: refOf(turn), n: 0, text: "" };
+    follow(at.running).catch(complain("an answer is followed no more"));
+  }
+
+  async function follow(running: Running): Promise<void> {
+    for (;;) {
+      await tellRunning(deps, at, { running, signal: left.signal }).catch(complain("an answer could not be followed"));
+      if (deps.live.leaving || left.signal.aborted) return;
+      await wake(); // tells that it is whole
+      if (at.running !== running) return;
+      await sleep(AGAIN_MS, left.signal);
+    }
+  }
+
+  const complain = (message: string) => (error: unknown) =>
+    log.error({ err: error, conversation_id: at.conversationId }, message);
+
+  /** Resolves once what had changed by now is told, or could not be read. */
+  function wake(): Promise<void> {
     stale = true;
     reading ??= read()
-      .catch((error) => log.error({ err: error }, "a watched session could not be read")) // and is looked at again soon
-      .finally(() => (reading = null));
+      .catch(complain("a watched session could not be read")) // and is looked at again soon
+      .finally(() => {
+        reading = null;
+        if (stale && !left.signal.aborted) void wake(); // it was woken in its last moment
+      });
+    return reading;
   }
-  wake();
+  void wake();
   return {
     at,
-    wake,
-    hear: (note) => (note.type === "changed" ? wake() : tell(at, note)),
+    wake: () => void wake(),
+    hear: (note) => (note.type === "changed" ? void wake() : tell(at, note)),
     stop: () => left.abort(),
   };
 }
@@ -80,96 +107,58 @@ function tell(at: Watched, told: Told): void {
   for (const hear of at.listeners) hear(told);
 }
 
-/** Of the running answer more may be told already than its row has; once it is whole, nothing of it is told any more. */
-function tellChange(at: Watched, changed: Changed): void {
-  const { running } = at;
-  if (changed.type === "message" && changed.message.id === running?.messageId) {
-    if (changed.message.status === "in_progress") changed.message.content = running.text;
-    else at.running = null;
-  }
-  tell(at, changed);
-}
+/** Every row may be read for all who watch: who may see which session has been looked at before they came. */
+const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
 
-/** A feed reads for all who watch, each of whom has shown that it may. */
-const ALL_READERS: Actor = { self: "", sees: "all", owner: null, userId: "" };
-
-const selectRow = statement([...scopeSlots, "id"], (db, $) => {
-  const c = db.tables.conversations;
-  return db
-    .select()
-    .from(c)
-    .where(and(eq(c.id, $.id), inScope(db, $)));
-});
-
-/** Tells what has changed since it was last told; undefined where the conversation is gone. */
+/** Tells what has changed since it was last told; undefined where the session is gone. */
 async function tellChanges(db: Db, at: Watched): Promise<Conversation | undefined> {
-  const [session] = await db.all(selectRow, { ...ALL_READERS, id: at.conversationId });
+  const session = await sessionRow(db, EVERYBODY, at.conversationId);
   if (!session) {
+    at.running = null;
     tell(at, { type: "gone" });
     return undefined;
   }
-  for await (const changed of changesOf(db, ALL_READERS, { session, after: at.rev })) tellChange(at, changed);
-  at.rev = Math.max(at.rev, session.rev);
+  for await (const revision of changesOf(db, EVERYBODY, { session, after: at.rev })) {
+    const seen = asSoFar(revision, at.running);
+    if (isWholeIn(revision, at.running)) at.running = null; // nothing more is told of it
+    at.rev = revision.rev;
+    tell(at, seen);
+  }
   return session;
 }
 
-/** Changes read at once. */
-const PAGE = 200;
-/** Behind every message of a revision. */
-const LAST_SEQ = 2 ** 31 - 1;
+const isWholeIn = ({ messages }: Revision, running: Running | null): boolean =>
+  messages.some(({ id, status }) => id === running?.turn.answerId && status !== "in_progress");
 
-type Changes = { session: Conversation; after: number };
-
-/** What of a session changed after a revision, as it stands at the one that `session` has, in the order of the changes. */
-export async function* changesOf(db: Db, actor: Actor, { session, after }: Changes): AsyncGenerator<Changed> {
-  const { rev } = session;
-  if (rev <= after) return;
-  let before: Post | undefined; // told once it is known whether another has its revision
-  for await (const message of postsBetween(db, actor, { session, after })) {
-    if (before) yield { type: "message", rev: before.rev, last: before.rev !== message.rev, message: before };
-    if (message.rev === rev && before?.rev !== rev) yield { type: "session", rev, last: false, session };
-    before = message;
-  }
-  if (before) yield { type: "message", rev: before.rev, last: true, message: before };
-  if (before?.rev !== rev) yield { type: "session", rev, last: true, session };
+/** Of the answer that is being made as much is told as its watchers know: its row may have less, or more. */
+export function asSoFar(revision: Revision, running: Running | null): Revision {
+  if (!running) return revision;
+  const messages = revision.messages.map((message) =>
+    message.id === running.turn.answerId && message.status === "in_progress"
+      ? { ...message, content: running.text }
+      : message,
+  );
+  return { ...revision, messages };
 }
 
-async function* postsBetween(db: Db, actor: Actor, { session, after }: Changes): AsyncGenerator<Post> {
-  const { id, rev: upTo } = session;
-  let place = { rev: after, seq: LAST_SEQ };
-  for (;;) {
-    const page = await changedPosts(db, actor, { conversationId: id, ...place, upTo, limit: PAGE });
-    yield* page;
-    place = page.at(-1) ?? place;
-    if (page.length < PAGE) return;
-  }
-}
+type Followed = { running: Running; signal: AbortSignal };
 
-/** Tells of the answers that are being made, until none is open. */
-async function followRunning(deps: FeedDeps, at: Watched, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const turn = await openTurn(deps.db, ALL_READERS, at.conversationId);
-    if (!turn || signal.aborted) return;
-    const { turnId, answerId: messageId } = refOf(turn);
-    at.running = { messageId, turnId, n: 0, text: "" };
-    try {
-      for await (const events of followTurn(deps, seenTurn(ALL_READERS, turn), { from: null, signal })) {
-        for (const event of events) heed(at, event);
-      }
-    } finally {
-      at.running = null;
+/** Tells of an answer from where its watchers are, until it has ended or somebody else was told that it is whole. */
+async function tellRunning(deps: TurnDeps, at: Watched, { running, signal }: Followed): Promise<void> {
+  const from = { n: running.n, offset: running.text.length };
+  for await (const events of followTurn(deps, { ...running.turn, seenBy: EVERYBODY }, { from, signal })) {
+    for (const event of events) {
+      if (at.running !== running) return;
+      heed(at, running, event);
     }
-    if (deps.live.leaving) return;
   }
 }
 
-function heed(at: Watched, event: TurnEvent): void {
-  const { running } = at;
-  if (!running) return;
+function heed(at: Watched, running: Running, event: TurnEvent): void {
   if (event.type === "restart") Object.assign(running, { n: event.to.n, text: "" });
   if (event.type !== "delta") return;
-  const { n, text: before } = running.n === event.to.n ? running : { n: event.to.n, text: "" };
-  Object.assign(running, { n, text: before + event.text });
-  const { messageId, turnId } = running;
+  const { turn, n, text: before } = running;
+  running.text = before + event.text;
+  const { answerId: messageId, turnId } = turn;
   tell(at, { type: "delta", messageId, turnId, n, offset: before.length, text: event.text });
 }

@@ -1,7 +1,7 @@
 import type { Db } from "../db/db.ts";
+import type { Scope } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import type { Alternative } from "../db/turn-writes.ts";
-import type { Actor } from "./identity.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
 import type { Progress } from "./progress.ts";
 
@@ -62,7 +62,7 @@ export type TurnRef = {
 };
 
 /** A turn that somebody follows by its row, who may see it. */
-export type SeenTurn = TurnRef & { readonly seenBy: Actor };
+export type SeenTurn = TurnRef & { readonly seenBy: Scope };
 
 /** A turn that this process runs or holds in line. */
 export type LiveTurn = TurnRef & {

@@ -47,27 +47,38 @@ const TOGETHER_MS = 50;
 /** Notes may be lost: it is looked at so often all the same, in milliseconds. */
 const POLL_MS = 800;
 
-type Reading = { readonly db: Db; readonly bus: Bus };
+type Reading = {
+  readonly db: Db;
+  readonly bus: Bus;
+  readonly log: { error(fields: object, message: string): void };
+};
 
 /**
  * Tells an agent of every session that waits or is its own: first how all of them stand, then each as it changes, also
- * that it waits no more, until `signal` aborts.
+ * that it waits no more, until `signal` aborts. What could not be read is told when it can be.
  */
 export async function* watchQueue(
-  { db, bus }: Reading,
+  { db, bus, log }: Reading,
   actor: Actor,
   { agentId, signal }: { agentId: string; signal: AbortSignal },
 ): AsyncGenerator<Conversation[]> {
   const told = new Map<string, number>();
   let next = Promise.withResolvers<void>();
-  const stopListening = bus.listen(({ type }) => type === "changed" && next.resolve());
-  signal.addEventListener("abort", () => next.resolve(), { once: true });
+  const wake = () => next.resolve();
+  const stopListening = bus.listen(({ type }) => type === "changed" && wake());
+  signal.addEventListener("abort", wake, { once: true });
+  const failed = (error: unknown) => {
+    log.error({ err: error }, "the queue could not be looked at");
+    return [];
+  };
   try {
     while (!signal.aborted) {
       next = Promise.withResolvers();
-      const changed = await changesOf(db, actor, { agentId, told });
+      const changed = await changesIn(db, actor, { agentId, told }).catch(failed);
       if (changed.length > 0) yield changed;
-      await Promise.race([next.promise, sleep(POLL_MS, signal)]);
+      const timer = setTimeout(wake, POLL_MS);
+      if (!signal.aborted) await next.promise;
+      clearTimeout(timer);
       await sleep(TOGETHER_MS, signal);
     }
   } finally {
@@ -75,7 +86,7 @@ export async function* watchQueue(
   }
 }
 
-async function changesOf(
+async function changesIn(
   db: Db,
   actor: Actor,
   { agentId, told }: { agentId: string; told: Map<string, number> },
@@ -84,12 +95,21 @@ async function changesOf(
     listWaiting(db, actor, MOST),
     listAssigned(db, actor, { agentId, limit: MOST }),
   ]);
-  const now = [...waiting, ...assigned];
+  const now = newestOf([...waiting, ...assigned]);
   const changed = now.filter(({ id, rev }) => told.get(id) !== rev);
   const here = new Set(now.map(({ id }) => id));
   const gone = [...told.keys()].filter((id) => !here.has(id));
+  const left = await Promise.all(gone.map((id) => findSession(db, actor, id)));
   for (const id of gone) told.delete(id);
   for (const { id, rev } of now) told.set(id, rev);
-  const left = await Promise.all(gone.map((id) => findSession(db, actor, id)));
   return [...changed, ...left.filter((session) => session !== undefined)];
+}
+
+/** One that changed hands between the two readings may stand in both. */
+function newestOf(sessions: readonly Conversation[]): Conversation[] {
+  const newest = new Map<string, Conversation>();
+  for (const session of sessions) {
+    if ((newest.get(session.id)?.rev ?? -1) < session.rev) newest.set(session.id, session);
+  }
+  return [...newest.values()];
 }

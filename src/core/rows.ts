@@ -1,6 +1,6 @@
 import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
-import { inLedger, inScope, scopeSlots } from "../db/scope.ts";
+import { inLedger, inScope, type Scope, scopeSlots } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
@@ -54,19 +54,20 @@ export const refOf = (turn: Turn): TurnRef => ({
 export const seenTurn = (actor: Actor, turn: Turn): SeenTurn => ({ ...refOf(turn), seenBy: actor });
 
 const selectOpen = statement([...scopeSlots, "conversationId"], (db, $) => {
-  const { turns: t, conversations: c } = db.tables;
+  const { turns: t, messages: m, conversations: c } = db.tables;
   return db
     .select({ turn: t })
     .from(t)
+    .innerJoin(m, eq(m.id, t.messageId))
     .innerJoin(c, eq(c.id, t.conversationId))
     .where(and(eq(t.conversationId, $.conversationId), inScope(db, $), sql`${t.status} in ('queued', 'in_progress')`))
-    .orderBy(t.status, t.createdAt) // "in_progress" comes before "queued"
+    .orderBy(t.status, m.seq) // "in_progress" comes before "queued"
     .limit(1);
 });
 
 /** The turn that keeps a conversation busy. */
-export async function openTurn(db: Db, actor: Actor, conversationId: string): Promise<Turn | undefined> {
-  const [row] = await db.all(selectOpen, { ...actor, conversationId });
+export async function openTurn(db: Db, scope: Scope, conversationId: string): Promise<Turn | undefined> {
+  const [row] = await db.all(selectOpen, { ...scope, conversationId });
   return row?.turn;
 }
 

@@ -1,6 +1,6 @@
 import { and, asc, desc, eq, gt, isNull, type SQL, sql } from "drizzle-orm";
 import { type Db, type Source, statement } from "../db/db.ts";
-import { inScope, scopeSlots } from "../db/scope.ts";
+import { inScope, type Scope, scopeSlots } from "../db/scope.ts";
 import type { Extension, Message } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
@@ -116,11 +116,11 @@ type Changes = { conversationId: string; rev: number; seq: number; upTo: number;
  * Messages whose last change comes after the place `(rev, seq)` and not after `upTo`, in the order of their changes,
  * deleted ones among them.
  */
-export async function changedPosts(db: Db, actor: Actor, changes: Changes): Promise<Post[]> {
-  const rows = await db.all(selectChanged, { ...actor, ...changes });
+export async function changedPosts(db: Db, scope: Scope, changes: Changes): Promise<Post[]> {
+  const rows = await db.all(selectChanged, { ...scope, ...changes });
   return withExtensions(
     db,
-    actor,
+    scope,
     rows.map((row) => row.message),
   );
 }
@@ -143,13 +143,13 @@ const selectExtensions = statement([...scopeSlots, "conversationId", "from", "to
 });
 
 /** Of messages of one conversation. */
-async function withExtensions(db: Db, actor: Actor, messages: readonly Message[]): Promise<Post[]> {
+async function withExtensions(db: Db, scope: Scope, messages: readonly Message[]): Promise<Post[]> {
   const [first] = messages;
   if (!first) return [];
   const seqs = messages.map(({ seq }) => seq);
   const { conversationId } = first;
   const rows = await db.all(selectExtensions, {
-    ...actor,
+    ...scope,
     conversationId,
     from: Math.min(...seqs),
     to: Math.max(...seqs),

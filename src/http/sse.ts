@@ -14,14 +14,20 @@ export type Frame = { event: string; id?: string; data: unknown };
 export const frame = ({ event, id, data }: Frame): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 
+type Streaming = {
+  log: { error(fields: object, message: string): void };
+  /** Ends the stream when it aborts: the client comes again. */
+  until?: AbortSignal;
+};
+
 /**
  * Answers with an event stream. Each text that `texts` gives is one write; it is asked for the next only when the client
- * has taken the last. `signal` aborts when the client leaves.
+ * has taken the last. `signal` aborts when the client leaves; the generator is then returned from, wherever it stands.
  */
 export function eventStream(
   c: Context<HttpEnv>,
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  log: { error(fields: object, message: string): void },
+  { log, until }: Streaming,
 ): Response {
   const headers = {
     "Content-Type": "text/event-stream",
@@ -36,25 +42,37 @@ export function eventStream(
     letGo();
     left();
   };
-  return c.body(streamOf(texts, { failed, done }), 200, headers);
+  return c.body(streamOf(texts, { failed, done, until }), 200, headers);
 }
+
+type Ending = { failed(error: unknown): void; done(): void; until: AbortSignal | undefined };
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done }: { failed(error: unknown): void; done(): void },
+  { failed, done, until }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
   const source = texts(leaving.signal);
   let beat: ReturnType<typeof setInterval> | undefined;
+  let end = () => {};
   let missed = 0;
   function leave() {
     clearInterval(beat);
-    done();
+    until?.removeEventListener("abort", end);
     leaving.abort();
+    source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
+    done();
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
+      end = () => {
+        if (leaving.signal.aborted) return;
+        leave();
+        controller.close();
+      };
+      until?.addEventListener("abort", end);
+      if (until?.aborted) return end();
       beat = setInterval(() => {
         if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(COMMENT));
         else if (++missed === BEATS_MISSED) {
@@ -72,6 +90,7 @@ function streamOf(
         leave();
         controller.close();
       } catch (error) {
+        if (leaving.signal.aborted) return;
         failed(error);
         leave();
         controller.error(error); // cut off: the client goes on from its last id

@@ -86,7 +86,7 @@ export function streamTurn(
     yield from ? ":\n\n" : frame({ event: "turn.started", data: startOf(turn) });
     for await (const events of followTurn(turns, turn, { from, signal })) yield events.map(frameOf).join("");
   }
-  return eventStream(c, texts, log);
+  return eventStream(c, texts, { log });
 }
 
 const startOf = (turn: TurnRef) => ({

@@ -1,15 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Revision } from "../core/changes.ts";
 import { AppError } from "../core/errors.ts";
 import { watchSession } from "../core/events.ts";
-import type { Changed, Passing } from "../core/feed.ts";
+import type { Passing } from "../core/feed.ts";
 import type { Actor } from "../core/identity.ts";
-import { listWaiting, watchQueue } from "../core/queue.ts";
 import { getSession } from "../core/sessions.ts";
 import { actorOf } from "../http/actor.ts";
 import { claimStream } from "../http/open-streams.ts";
 import { createRouter } from "../http/router.ts";
-import { body, bodyProblems, callerId, count, json, problems, userQuery, uuid } from "../http/schemas.ts";
-import { SessionState, toMessage, toSession } from "../http/sessions.ts";
+import { body, bodyProblems, callerId, problems, userQuery, uuid } from "../http/schemas.ts";
+import { toMessage, toSession } from "../http/sessions.ts";
 import { eventStream, frame } from "../http/sse.ts";
 import type { Services } from "../services.ts";
 
@@ -74,36 +74,10 @@ const typing = createRoute({
   responses: { 204: { description: "They are told" }, ...bodyProblems("not_found", "session_ended") },
 });
 
-const queue = createRoute({
-  method: "get",
-  path: "/api/v1/queue",
-  operationId: "listQueue",
-  tags,
-  summary: "Live sessions that wait for an agent, the one that has waited longest first",
-  request: { query: z.object({ limit: count({ min: 1, max: 200, otherwise: 50 }) }) },
-  responses: { 200: json(z.array(SessionState), "The sessions"), ...problems() },
-});
-
-const agentEvents = createRoute({
-  method: "get",
-  path: "/api/v1/agents/{agent_id}/events",
-  operationId: "watchAgent",
-  tags,
-  summary: "Sessions that wait or are the agent's own, as they change",
-  description: "First how each of them stands, then a `session` event for every change, also that it waits no more.",
-  request: { params: z.object({ agent_id: callerId }) },
-  responses: {
-    200: {
-      description: "The sessions as they change",
-      content: { "text/event-stream": { schema: z.string().openapi({ description: "`session` events." }) } },
-    },
-    ...problems(),
-  },
-});
-
 /** WIRE section 7: what happens in sessions, for those who watch. */
-export function sessionEvents({ db, bus, watch, log }: Services) {
+export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
   const router = createRouter();
+  const framesFor = createFrames();
 
   router.openapi(events, async (c) => {
     const actor = actorOf(c);
@@ -114,10 +88,10 @@ export function sessionEvents({ db, bus, watch, log }: Services) {
     async function* texts(signal: AbortSignal) {
       yield ":\n\n";
       for await (const told of watchSession({ watch, db }, actor, { id, after, signal })) {
-        if (told.length > 0) yield told.map((one) => frameOf(one, actor)).join("");
+        yield told.map((one) => framesFor(one, actor)).join("");
       }
     }
-    return eventStream(c, texts, log);
+    return eventStream(c, texts, { log, until: leaving });
   });
 
   router.openapi(typing, async (c) => {
@@ -133,50 +107,34 @@ export function sessionEvents({ db, bus, watch, log }: Services) {
     return c.body(null, 204);
   });
 
-  router.openapi(queue, async (c) => {
-    const actor = staffOf(actorOf(c));
-    const rows = await listWaiting(db, actor, c.req.valid("query").limit);
-    return c.json(rows.map(toSession), 200);
-  });
-
-  router.openapi(agentEvents, async (c) => {
-    const actor = staffOf(actorOf(c));
-    const { agent_id: agentId } = c.req.valid("param");
-    if (actor.sees === "live" && agentId !== actor.self) {
-      throw new AppError("forbidden", "An agent watches as itself.");
-    }
-    claimStream(c, actor.self);
-    async function* texts(signal: AbortSignal) {
-      yield ":\n\n";
-      for await (const rows of watchQueue({ db, bus }, actor, { agentId, signal })) {
-        yield rows.map((row) => frame({ event: "session", data: toSession(row) })).join("");
-      }
-    }
-    return eventStream(c, texts, log);
-  });
-
   return router;
 }
 
-function staffOf(actor: Actor): Actor {
-  if (actor.sees === "own") throw new AppError("forbidden", "Only an agent or an admin may see the queue.");
-  return actor;
+/** What many are told is written once for all who see the same of it. */
+function createFrames() {
+  const frames = { all: new WeakMap<object, string>(), other: new WeakMap<object, string>() };
+  return (told: Revision | Passing, actor: Actor): string => {
+    const seen = actor.sees === "all" ? frames.all : frames.other; // an admin sees what is deleted
+    const text = seen.get(told) ?? framesOf(told, actor);
+    seen.set(told, text);
+    return text;
+  };
 }
 
-function frameOf(told: Changed | Passing, actor: Actor): string {
-  switch (told.type) {
-    case "session":
-      return frame({ event: "session", ...idOf(told), data: toSession(told.session) });
-    case "message":
-      return frame({ event: "message", ...idOf(told), data: toMessage(told.message, actor) });
-    case "delta": {
-      const { messageId: message_id, turnId: turn_id, n, offset, text } = told;
-      return frame({ event: "message.delta", data: { message_id, turn_id, n, offset, text } });
-    }
-    case "typing":
-      return frame({ event: "typing", data: { sender_id: told.senderId, typing: told.typing } });
+function framesOf(told: Revision | Passing, actor: Actor): string {
+  if (told.type === "revision") return revisionFrames(told, actor);
+  if (told.type === "typing") {
+    return frame({ event: "typing", data: { sender_id: told.senderId, typing: told.typing } });
   }
+  const { messageId: message_id, turnId: turn_id, n, offset, text } = told;
+  return frame({ event: "message.delta", data: { message_id, turn_id, n, offset, text } });
 }
 
-/** Whoever goes on from a revision must have heard all of it. */
-const idOf = ({ rev, last }: Changed) => (last ? { id: String(rev) } : {});
+/** Whoever goes on from a revision must have heard all of it: the id stands on its last row. */
+function revisionFrames({ rev, session, messages }: Revision, actor: Actor): string {
+  const rows = [
+    ...(session ? [{ event: "session", data: toSession(session) }] : []),
+    ...messages.map((message) => ({ event: "message", data: toMessage(message, actor) })),
+  ];
+  return rows.map((row, i) => frame(i === rows.length - 1 ? { ...row, id: String(rev) } : row)).join("");
+}

@@ -1,11 +1,12 @@
 import { createConversation } from "../../src/core/conversations.ts";
+import { addExtension } from "../../src/core/extensions.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import type { TurnDeps } from "../../src/core/live.ts";
-import { type NewPost, post } from "../../src/core/posting.ts";
+import { type NewExtension, type NewPost, type PostDeps, post } from "../../src/core/posting.ts";
 import { bornState, type Move } from "../../src/core/session-moves.ts";
 import { changeSession, getSession, type Session } from "../../src/core/sessions.ts";
 import type { Db } from "../../src/db/db.ts";
-import type { Conversation, Message } from "../../src/db/tables.ts";
+import type { Conversation, Extension, Message } from "../../src/db/tables.ts";
 import { as, messagesOf, NOW, newUser } from "./core-instance.ts";
 
 export const ADMIN = as("admin", "root");
@@ -14,14 +15,15 @@ export const BEN = as("agent", "ben");
 
 export type Live = { owner: Actor; id: string; read(): Promise<Session> };
 
+const read = (): never => {
+  throw new Error("there is no key to read the answer of");
+};
+
 /** A session of a new customer. */
 export async function newSession(db: Db, agentId: string | null = null): Promise<Live> {
   const owner = newUser();
   const { control } = bornState(agentId);
   const live = { isLive: true, control, agentId, metadata: null, previousId: null };
-  const read = (): Conversation => {
-    throw new Error("there is no key to read the answer of");
-  };
   const made = { title: null, live, now: NOW, key: null, respond: (row: Conversation) => row, read };
   const { id } = await createConversation(db, owner, made);
   return { owner, id, read: () => getSession(db, ADMIN, id) };
@@ -52,3 +54,9 @@ export const say = (
 /** The notes of a session's moves, in the order of the thread. */
 export const notesOf = async (db: Db, id: string): Promise<Message[]> =>
   (await messagesOf(db, id)).filter(({ role }) => role === "system");
+
+type Hung = { messageId: string; extension: NewExtension };
+
+/** Hangs something on a message, under no key. */
+export const hang = (deps: PostDeps, actor: Actor, hung: Hung): Promise<Extension> =>
+  addExtension(deps, actor, { ...hung, key: null, respond: (extension) => extension, read });

@@ -10,6 +10,8 @@ export type Stream = {
   headers: Headers;
   /** What came so far in each read: a write of the service. */
   writes: string[];
+  /** Reads one more write; throws where the stream has ended. */
+  more(): Promise<void>;
   /** Reads on until a frame is an event of this name; gives all frames so far. */
   until(event: string): Promise<Frame[]>;
   /** Reads to the end. */
@@ -36,15 +38,17 @@ export async function openStream(
     if (value !== undefined) writes.push(value);
     return !done;
   };
+  const more = async (): Promise<void> => {
+    if (!(await read())) throw new Error(`the stream has ended: ${writes.join("")}`);
+  };
   const frames = () => framesOf(writes.join(""));
   return {
     status: response.status,
     headers: response.headers,
     writes,
+    more,
     async until(event) {
-      while (!frames().some((frame) => frame.event === event)) {
-        if (!(await read())) throw new Error(`the stream ended without ${event}: ${writes.join("")}`);
-      }
+      while (!frames().some((frame) => frame.event === event)) await more();
       return frames();
     },
     async end() {

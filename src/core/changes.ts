@@ -1,0 +1,73 @@
+import { and, eq } from "drizzle-orm";
+import { type Db, statement } from "../db/db.ts";
+import { inScope, type Scope, scopeSlots } from "../db/scope.ts";
+import type { Conversation } from "../db/tables.ts";
+import { changedPosts, type Post } from "./thread.ts";
+
+/** What has changed in a session since a revision. */
+
+/** One revision: the rows whose last change it is, as they stand, and the session itself where it is the present one. */
+export type Revision = {
+  readonly type: "revision";
+  readonly rev: number;
+  readonly session: Conversation | null;
+  readonly messages: readonly Post[];
+};
+
+const selectSession = statement([...scopeSlots, "id"], (db, $) => {
+  const c = db.tables.conversations;
+  return db
+    .select()
+    .from(c)
+    .where(and(eq(c.id, $.id), inScope(db, $)));
+});
+
+/** A session's row at its present revision; undefined where it is unknown, deleted or out of scope. */
+export async function sessionRow(db: Db, scope: Scope, id: string): Promise<Conversation | undefined> {
+  const [row] = await db.all(selectSession, { ...scope, id });
+  return row;
+}
+
+/** Changes read at once. */
+const PAGE = 200;
+/** Behind every message of a revision. */
+const LAST_SEQ = 2 ** 31 - 1;
+
+type Since = { session: Conversation; after: number };
+
+/** What of a session changed after a revision, as it stands at the one that `session` has, in the order of the changes. */
+export async function* changesOf(db: Db, scope: Scope, { session, after }: Since): AsyncGenerator<Revision> {
+  if (session.rev <= after) return;
+  let rev = after;
+  let messages: Post[] = [];
+  for await (const message of postsBetween(db, scope, { session, after })) {
+    if (messages.length > 0 && message.rev !== rev) {
+      yield { type: "revision", rev, session: null, messages };
+      messages = [];
+    }
+    rev = message.rev;
+    messages.push(message);
+  }
+  if (messages.length > 0 && rev !== session.rev) {
+    yield { type: "revision", rev, session: null, messages };
+    messages = [];
+  }
+  yield { type: "revision", rev: session.rev, session, messages };
+}
+
+async function* postsBetween(db: Db, scope: Scope, { session, after }: Since): AsyncGenerator<Post> {
+  const { id, rev: upTo } = session;
+  let place = { rev: after, seq: LAST_SEQ };
+  for (;;) {
+    const page = await changedPosts(db, scope, {
+      conversationId: id,
+      rev: place.rev,
+      seq: place.seq,
+      upTo,
+      limit: PAGE,
+    });
+    yield* page;
+    place = page.at(-1) ?? place;
+    if (page.length < PAGE) return;
+  }
+}

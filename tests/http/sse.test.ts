@@ -1,0 +1,47 @@
+import { Hono } from "hono";
+import { describe, expect, it } from "vitest";
+import type { HttpEnv } from "../../src/http/env.ts";
+import { eventStream } from "../../src/http/sse.ts";
+
+const log = { error: (fields: object) => expect.unreachable(JSON.stringify(fields)) };
+
+/** A stream that says `word` again and again, to whoever takes it; `open` tells whether its source still is. */
+async function given({ until }: { until?: AbortSignal } = {}) {
+  const source = { open: false };
+  async function* words(signal: AbortSignal) {
+    source.open = true;
+    try {
+      while (!signal.aborted) yield "word";
+    } finally {
+      source.open = false;
+    }
+  }
+  const app = new Hono<HttpEnv>().get("/", (c) => eventStream(c, words, { log, ...(until && { until }) }));
+  const { body } = await app.request("/");
+  if (!body) throw new Error("there is no body");
+  return { reader: body.getReader(), source };
+}
+
+describe("an event stream", () => {
+  it("lets go of its source when its reader leaves, also where it waits for the reader to take something", async () => {
+    const { reader, source } = await given();
+    await reader.read();
+    expect(source.open).toBe(true);
+    await reader.cancel();
+    await expect.poll(() => source.open).toBe(false);
+  });
+
+  it("ends when it is to, in the middle of things or before it began, and lets go of its source", async () => {
+    const leaving = new AbortController();
+    const { reader, source } = await given({ until: leaving.signal });
+    await reader.read();
+    leaving.abort();
+    let reads = 0;
+    while (!(await reader.read()).done) reads++;
+    expect(reads).toBeLessThanOrEqual(1); // what was ready for it
+    await expect.poll(() => source.open).toBe(false);
+    const late = await given({ until: leaving.signal });
+    expect(await late.reader.read()).toEqual({ done: true, value: undefined });
+    expect(late.source.open).toBe(false);
+  });
+});
