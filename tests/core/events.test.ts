@@ -169,7 +169,7 @@ describe.each(databases)("who watches a session on $database", ({ fresh }) => {
   it("is told of a message before it hears it grow, also where one answer begins as it looks for another", async () => {
     let between = async () => {};
     const all: Db["all"] = async (statement, values) => {
-      if (Object.keys(values).join() === "conversationId") await between(); // it looks for the answer that is being made
+      if (Object.keys(values).join() === "self,sees,owner,conversationId") await between(); // it looks for the answer that is being made
       return db.all(statement, values);
     };
     const at = await startWatching({ ...db, all });
