@@ -16,6 +16,7 @@ import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
 import type { ModelList, Services } from "./services.ts";
+import { startWebhooks } from "./webhooks/webhooks.ts";
 
 /** What connections get to close once no turn runs, in milliseconds. */
 const LEAVING_MS = 2_000;
@@ -33,7 +34,10 @@ export const { version } = pkg;
 
 /** Puts the service together over an open, migrated database. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
-  const database = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const database = await openDatabase(config.DATABASE_URL, {
+    synchronous: config.SQLITE_SYNCHRONOUS,
+    webhook: config.webhook !== null,
+  });
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const bus = await openBus(redis?.carrier ?? database.carrier, log);
   const db = announcing(database, (conversationId) => bus.send({ type: "changed", conversationId }));
@@ -64,6 +68,8 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   bus.listen((note, from) => {
     if (from === "elsewhere" && turns.live.lines.has(note.conversationId)) heedAtOnce(turns);
   });
+  const endpoint = config.webhook && { ...config.webhook, send: transport.send, clock, userAgent: `parley/${version}` };
+  const webhooks = endpoint && (await startWebhooks({ db: database, bus, endpoint, log }));
   return {
     app,
     models: registry.list(),
@@ -75,7 +81,8 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
       stopUpkeep();
       watch.stop();
-      await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
+      // A client that never ends its request ends here.
+      await Promise.all([webhooks?.stop(LEAVING_MS), Promise.race([closed, sleep(LEAVING_MS)])]);
       await transport.close();
       await bus.close();
       await redis?.close();
