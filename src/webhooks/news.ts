@@ -55,7 +55,7 @@ const selectTurns = statement(["conversationId", "after", "rev"], (db, $) => {
   return db
     .select({ turn: t })
     .from(t)
-    .innerJoin(m, eq(m.id, t.messageId))
+    .innerJoin(m, and(eq(m.turnId, t.id), eq(m.id, t.messageId))) // by the turn's id, which has an index
     .where(
       and(
         eq(m.conversationId, $.conversationId),
