@@ -63,6 +63,14 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE INDEX `tombstones_untold` ON `tombstones` (`id`) WHERE rev > told;",
       "CREATE INDEX `messages_by_change` ON `messages` (`conversation_id`,`rev`);"
     ]
+  },
+  {
+    "tag": "0005_deliveries",
+    "when": 1795550560984,
+    "sha256": "c6659aaccce4739581b7abfc1de7a193a13e5e0f46ab2a2a69b8c404dd659d8b",
+    "sql": [
+      "CREATE TABLE `deliveries` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`lease_until` integer,\n\t`attempts` integer DEFAULT 0 NOT NULL,\n\t`retry_at` integer,\n\t`error` text\n);"
+    ]
   }
 ],
   postgres: [
@@ -128,6 +136,14 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE INDEX \"conversations_untold\" ON \"conversations\" USING btree (\"id\") WHERE rev > told;",
       "CREATE INDEX \"messages_by_change\" ON \"messages\" USING btree (\"conversation_id\",\"rev\");",
       "CREATE INDEX \"tombstones_untold\" ON \"tombstones\" USING btree (\"id\") WHERE rev > told;"
+    ]
+  },
+  {
+    "tag": "0005_deliveries",
+    "when": 1795550561737,
+    "sha256": "9fb25788d3a02f02f13051af9b47c8fe9b4264ebee4651ee806cc5ca0f033c53",
+    "sql": [
+      "CREATE TABLE \"deliveries\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"lease_until\" bigint,\n\t\"attempts\" integer DEFAULT 0 NOT NULL,\n\t\"retry_at\" bigint,\n\t\"error\" text\n);"
     ]
   }
 ],

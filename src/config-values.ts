@@ -19,6 +19,11 @@ export const url = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .transform((value) => value.replace(/\/+$/, ""));
 
+/** An address that is called as it stands. */
+export const bareUrl = z
+  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
+  .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password");
+
 export const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
   error: "must be a positive whole number, or off",
 });
@@ -33,6 +38,21 @@ export function rate(value: string, context: z.RefinementCtx): Rate | null {
     return z.NEVER;
   }
   return { count: Number(count), windowMs };
+}
+
+const SECRET_BYTES = 24;
+
+/** `whsec_` and base64, or the bytes of the text itself */
+export function webhookSecret(value: string, context: z.RefinementCtx): Uint8Array {
+  const [, encoded] = /^whsec_(.*)$/.exec(value) ?? [];
+  if (encoded !== undefined && !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) {
+    context.addIssue({ code: "custom", message: "must be base64 after whsec_" });
+    return z.NEVER;
+  }
+  const secret = encoded === undefined ? Buffer.from(value) : Buffer.from(encoded, "base64");
+  if (secret.length >= SECRET_BYTES) return secret;
+  context.addIssue({ code: "custom", message: `must have at least ${SECRET_BYTES} bytes` });
+  return z.NEVER;
 }
 
 export function databaseAddress(value: string, context: z.RefinementCtx): DatabaseAddress {

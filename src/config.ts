@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
 import {
   aliases,
+  bareUrl,
   databaseAddress,
   flag,
   isRedis,
@@ -13,6 +14,7 @@ import {
   prices,
   rate,
   url,
+  webhookSecret,
   whole,
 } from "./config-values.ts";
 import { serviceKeys } from "./http/service-keys.ts";
@@ -39,12 +41,11 @@ const environment = z.object({
     .string()
     .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
     .optional(),
-  JWT_JWKS_URL: z
-    .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
-    .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password")
-    .optional(),
+  JWT_JWKS_URL: bareUrl.optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
+  WEBHOOK_URL: bareUrl.optional(),
+  WEBHOOK_SECRET: z.string().transform(webhookSecret).optional(),
   API_KEYS: z.string().transform(serviceKeys).default([]),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
   OPENAI_API_KEY: z.string().optional(),
@@ -100,6 +101,8 @@ export type Config = Omit<Environment, "HOST" | keyof Limits> &
     open: boolean;
     HOST: string;
     models: ModelsConfig;
+    /** Who is told of changes, and what that is signed with. */
+    webhook: { url: string; secret: Uint8Array } | null;
   };
 
 export type Configured = { config: Config } | { problems: string[] };
@@ -122,10 +125,17 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
     );
   }
-  problems.push(...halves(given), ...idleChecks(given));
+  problems.push(...HALVES.flatMap((pair) => halves(given, pair)), ...idleChecks(given));
   if (!parsed.data || problems.length > 0) return { problems };
   return {
-    config: { ...parsed.data, ...limitsFrom(parsed.data, open), HOST: host, open, models: modelsFrom(parsed.data) },
+    config: {
+      ...parsed.data,
+      ...limitsFrom(parsed.data, open),
+      HOST: host,
+      open,
+      models: modelsFrom(parsed.data),
+      webhook: webhookFrom(parsed.data),
+    },
   };
 }
 
@@ -163,11 +173,19 @@ function runpodFrom(env: Environment): NonNullable<ModelsConfig["runpod"]> | nul
   return { apiKey, endpointId, baseURL: env.RUNPOD_BASE_URL, mode: env.RUNPOD_MODE, input: env.RUNPOD_INPUT };
 }
 
-/** One of the two without the other would leave RunPod out without a word. */
-function halves(given: Record<string, unknown>): string[] {
-  const [key, endpoint] = ["RUNPOD_API_KEY", "RUNPOD_ENDPOINT_ID"];
-  if (given[key] !== undefined && given[endpoint] === undefined) return [`${endpoint}: is needed beside ${key}`];
-  if (given[endpoint] !== undefined && given[key] === undefined) return [`${key}: is needed beside ${endpoint}`];
+function webhookFrom({ WEBHOOK_URL: url, WEBHOOK_SECRET: secret }: Environment): Config["webhook"] {
+  return url === undefined || secret === undefined ? null : { url, secret };
+}
+
+/** One of the two without the other would leave RunPod, or the webhook, out without a word. */
+const HALVES = [
+  ["RUNPOD_API_KEY", "RUNPOD_ENDPOINT_ID"],
+  ["WEBHOOK_URL", "WEBHOOK_SECRET"],
+] as const;
+
+function halves(given: Record<string, unknown>, [one, other]: (typeof HALVES)[number]): string[] {
+  if (given[one] !== undefined && given[other] === undefined) return [`${other}: is needed beside ${one}`];
+  if (given[other] !== undefined && given[one] === undefined) return [`${one}: is needed beside ${other}`];
   return [];
 }
 

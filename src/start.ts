@@ -18,6 +18,7 @@ import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
 import type { ModelList, Services } from "./services.ts";
+import { startWebhooks } from "./webhooks/webhooks.ts";
 
 /** What connections get to close once no turn runs, in milliseconds. */
 const LEAVING_MS = 2_000;
@@ -35,7 +36,10 @@ export const { version } = pkg;
 
 /** Opens the database and puts the service together over it. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
-  const db = await openDatabase(config.DATABASE_URL, { synchronous: config.SQLITE_SYNCHRONOUS });
+  const db = await openDatabase(config.DATABASE_URL, {
+    synchronous: config.SQLITE_SYNCHRONOUS,
+    webhook: config.webhook !== null,
+  });
   return startOver(db, config, log);
 }
 
@@ -75,6 +79,8 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
   const stopUpkeep = await startUpkeep(turns);
   heedOthers(turns, bus);
+  const endpoint = config.webhook && { ...config.webhook, send: transport.send, clock, userAgent: `parley/${version}` };
+  const webhooks = endpoint && (await startWebhooks({ db: database, bus, endpoint, log }));
   return {
     app,
     models: registry.list(),
@@ -87,7 +93,8 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
       stopUpkeep();
       watch.stop();
-      await Promise.race([closed, sleep(LEAVING_MS)]); // a client that never ends its request ends here
+      // A client that never ends its request ends here.
+      await Promise.all([webhooks?.stop(LEAVING_MS), Promise.race([closed, sleep(LEAVING_MS)])]);
       await transport.close();
       await bus.close();
       await redis?.close();

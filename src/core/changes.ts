@@ -14,6 +14,12 @@ export type Revision = {
   readonly messages: readonly Post[];
 };
 
+/**
+ * For what the process reads once and tells to many: who may see which session has been looked at before they watch it,
+ * and the operator's own webhook may see all. No surface may use it.
+ */
+export const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
+
 const selectSession = statement([...scopeSlots, "id"], (db, $) => {
   const c = db.tables.conversations;
   return db

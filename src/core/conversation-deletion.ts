@@ -20,6 +20,7 @@ const insertTombstone = statement(["id", "now"], (db, $) => {
     id: $.id,
     userId: sql`(select ${t.userId} ${of})`,
     rev: sql`(select ${t.rev} ${of})`,
+    told: sql`(select ${t.told} ${of})`,
     deletedAt: $.now,
   });
 });

@@ -2,14 +2,14 @@ import { and, count, desc, eq, ne, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement } from "../db/db.ts";
 import { keySteps } from "../db/keys.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
-import { type Conversation, NOBODY_TO_TELL } from "../db/tables.ts";
+import type { Conversation } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
 const insertRow = statement(
-  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
+  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "told", "now"],
   (db, $) =>
     db
       .insert(db.tables.conversations)
@@ -22,6 +22,7 @@ const insertRow = statement(
         control: $.control,
         metadata: $.metadata,
         previousId: $.previousId,
+        told: $.told,
         createdAt: $.now,
         updatedAt: $.now,
       })
@@ -34,7 +35,7 @@ export type LiveStart = Pick<Conversation, "isLive" | "control" | "agentId" | "m
 /** An empty conversation of the actor's user, as the database fills it up. */
 function emptyConversation(
   actor: Actor,
-  { title, now, live }: Pick<NewConversation<unknown>, "title" | "now" | "live">,
+  { title, now, live, told }: Pick<NewConversation<unknown>, "title" | "now" | "live"> & Pick<Conversation, "told">,
 ): Conversation {
   return {
     id: newId(),
@@ -56,7 +57,7 @@ function emptyConversation(
     endedAt: null,
     previousId: null,
     queuedAt: null,
-    told: NOBODY_TO_TELL,
+    told,
     ...live,
   };
 }
@@ -79,7 +80,7 @@ export async function createConversation<R extends Record<string, unknown>>(
   { key, respond, read, ...start }: NewConversation<R>,
 ): Promise<R> {
   const { now } = start;
-  const made = emptyConversation(actor, start);
+  const made = emptyConversation(actor, { ...start, told: db.toldAtBirth });
   const response = respond(made);
   const taken = key && takenKey(actor, key, now, response);
   try {

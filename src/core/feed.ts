@@ -1,7 +1,6 @@
 import type { Db } from "../db/db.ts";
-import type { Scope } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
-import { changesOf, type Revision, sessionRow } from "./changes.ts";
+import { changesOf, EVERYBODY, type Revision, sessionRow } from "./changes.ts";
 import { followTurn } from "./follow.ts";
 import type { TurnDeps, TurnRef } from "./live.ts";
 import type { Bus, Note } from "./notes.ts";
@@ -106,9 +105,6 @@ export function startFeed(deps: FeedDeps, at: Watched): Feed {
 function tell(at: Watched, told: Told): void {
   for (const hear of at.listeners) hear(told);
 }
-
-/** Every row may be read for all who watch: who may see which session has been looked at before they came. */
-const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
 
 /** Tells what has changed since it was last told; undefined where the session is gone. */
 async function tellChanges(db: Db, at: Watched): Promise<Conversation | undefined> {

@@ -12,6 +12,8 @@ export type Verbs = Pick<PgDatabase<PostgresJsQueryResultHKT>, "select" | "inser
 export type Source = Verbs & {
   readonly tables: Tables;
   readonly now: SQL<number>;
+  /** What the webhook has been told of a conversation that is made now. */
+  readonly toldAtBirth: number;
   /** A number, a flag or a text inside a JSON column. */
   numberIn(column: AnyColumn, field: string): SQL<number>;
   flagIn(column: AnyColumn, field: string): SQL<boolean>;

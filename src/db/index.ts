@@ -3,6 +3,7 @@ import type { Db } from "./db.ts";
 import { migratePostgres, migrateSqlite } from "./migrate.ts";
 import * as postgres from "./postgres.ts";
 import * as sqlite from "./sqlite.ts";
+import { NEVER_TOLD, NOBODY_TO_TELL } from "./tables.ts";
 
 export type DatabaseAddress = { dialect: "postgres"; url: string } | { dialect: "sqlite"; path: string };
 
@@ -30,15 +31,22 @@ function sqlitePath(value: string): string {
   return value;
 }
 
+type OpenOptions = {
+  synchronous?: sqlite.Synchronous;
+  /** Whether there is a webhook to tell of what is made from now on. */
+  webhook?: boolean;
+};
+
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
 export async function openDatabase(
   address: DatabaseAddress,
-  options: { synchronous: sqlite.Synchronous } = { synchronous: "full" },
+  { synchronous = "full", webhook = false }: OpenOptions = {},
 ): Promise<Db> {
+  const toldAtBirth = webhook ? NEVER_TOLD : NOBODY_TO_TELL;
   if (address.dialect === "sqlite") {
-    const client = sqlite.openClient(address.path, options.synchronous);
+    const client = sqlite.openClient(address.path, synchronous);
     migrateSqlite(client);
-    return sqlite.sqliteDb(client);
+    return sqlite.sqliteDb(client, toldAtBirth);
   }
   const client = await postgres.openClient(address.url);
   try {
@@ -47,5 +55,5 @@ export async function openDatabase(
     await client.end();
     throw error;
   }
-  return postgres.postgresDb(client, postgres.openTransactions(address.url));
+  return postgres.postgresDb(client, postgres.openTransactions(address.url), toldAtBirth);
 }

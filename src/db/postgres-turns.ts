@@ -1,6 +1,7 @@
 import type postgres from "postgres";
 import { Conflict } from "./db.ts";
 import { afterItsClose, codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
+import { NOBODY_TO_TELL } from "./tables.ts";
 import { type BeginTurn, begun, type FinishTurn, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
@@ -43,11 +44,11 @@ const beginExisting = `
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
-const beginNew = `
+const beginNew = (toldAtBirth: number) => `
   with taken as (
     insert into conversations
-      (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at)
-    select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint
+      (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at, told)
+    select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint, ${toldAtBirth}
     where ${allowed("$13", ["$14", "$15", "$16"])}
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
@@ -79,7 +80,12 @@ const finishTurn = `
 const NOT_MINE = "22012";
 
 /** The two writes as one statement each, with the same promises as the batched form. */
-export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): TurnWrites {
+export function postgresTurnWrites(
+  client: postgres.Sql,
+  batched: TurnWrites,
+  toldAtBirth = NOBODY_TO_TELL,
+): TurnWrites {
+  const beginFirst = beginNew(toldAtBirth);
   const run = (text: string, values: readonly (string | number | null)[]) =>
     client.unsafe(text, [...values], { prepare: true }).catch(afterItsClose);
 
@@ -89,7 +95,7 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites): T
       if (!isPlain) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
       const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];
-      const [row] = await run(create ? beginNew : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
+      const [row] = await run(create ? beginFirst : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
       if (!row) throw Conflict();
       return begun({ ...(row as unknown as Parameters<typeof begun>[0]), stopped: [] });
     },

@@ -5,12 +5,21 @@ import { clocks, jsonFields, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
 import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
-import { makeTables } from "./tables.ts";
+import { makeTables, NOBODY_TO_TELL } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(postgresColumns);
 // drizzle-kit reads tables from the exports of this file.
-export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers } = tables;
+export const {
+  conversations,
+  messages,
+  messageExtensions,
+  turns,
+  idempotencyKeys,
+  tombstones,
+  readMarkers,
+  deliveries,
+} = tables;
 
 type Prepared = { execute(values: Step<unknown>["values"]): Promise<unknown[]> };
 type Runner = Pick<postgres.Sql, "unsafe">;
@@ -64,7 +73,7 @@ async function createDatabase(url: string, name: string) {
 }
 
 /** The database over a pool of Postgres connections, and another one for transactions. */
-export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db {
+export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, toldAtBirth = NOBODY_TO_TELL): Db {
   // Drizzle binds a prepared statement to one client; this one hands each call to the transaction that is issuing it.
   let issuing: Runner = client;
   let closed = false;
@@ -75,7 +84,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
   // Drizzle lets its own client send JSON as the text that it is; the others would send a JSON string that holds it.
   Object.assign(transactions.options.parsers, client.options.parsers);
   Object.assign(transactions.options.serializers, client.options.serializers);
-  const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres };
+  const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres, toldAtBirth };
   const prepare = preparer<Prepared>(source);
 
   function issue(runner: Runner, step: Step<unknown>): Promise<unknown[]> {
@@ -120,6 +129,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql): Db
     turnWrites: postgresTurnWrites(
       client,
       batchedTurnWrites(() => db),
+      toldAtBirth,
     ),
     carrier: notifications(client),
     ping: (ms: number) => within(ms, client`select 1`),

@@ -4,12 +4,21 @@ import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
-import { makeTables } from "./tables.ts";
+import { makeTables, NOBODY_TO_TELL } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(sqliteColumns as unknown as Columns);
 // drizzle-kit reads tables from the exports of this file.
-export const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers } = tables;
+export const {
+  conversations,
+  messages,
+  messageExtensions,
+  turns,
+  idempotencyKeys,
+  tombstones,
+  readMarkers,
+  deliveries,
+} = tables;
 
 export type Synchronous = "full" | "normal";
 
@@ -35,9 +44,9 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
 }
 
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
-export function sqliteDb(client: Database.Database): Db {
+export function sqliteDb(client: Database.Database, toldAtBirth = NOBODY_TO_TELL): Db {
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
-  const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite };
+  const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, toldAtBirth };
   const prepare = preparer<Prepared>(source);
   const commit = groupCommit(client, (steps) => steps.map((step) => runStep(prepare, step)));
 

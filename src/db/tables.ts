@@ -19,8 +19,10 @@ export type TurnError = { code: string; detail: string };
 export type ContextReport = { messages: number; omitted: number; estimated_tokens: number };
 export type Metadata = Record<string, unknown>;
 
-/** A revision that none reaches. */
+/** What the webhook has been told of a conversation where there is none: a revision that none reaches. */
 export const NOBODY_TO_TELL = 2 ** 31 - 1;
+/** The same where there is one, and it knows nothing of the conversation: below the revision that one is born with. */
+export const NEVER_TOLD = -1;
 
 /** Every table, once, in whichever dialect's words it is given. */
 export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }: Columns) {
@@ -162,6 +164,15 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     (t) => [index("tombstones_untold").on(t.id).where(sql`rev > told`)],
   );
 
+  // What is being told to the webhook of a conversation, deleted ones too, or is to be told again: there is no row else.
+  const deliveries = table("deliveries", {
+    id: id().primaryKey(),
+    leaseUntil: time(),
+    attempts: count().notNull().default(0),
+    retryAt: time(),
+    error: text(),
+  });
+
   // How far somebody has read: the seq of the last message.
   const readMarkers = table(
     "read_markers",
@@ -175,7 +186,7 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     (t) => [primaryKey({ columns: [t.conversationId, t.readerId] })],
   );
 
-  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers };
+  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers, deliveries };
 }
 
 export type Tables = ReturnType<typeof makeTables>;

@@ -131,6 +131,45 @@ describe("RunPod", () => {
   });
 });
 
+describe("a webhook", () => {
+  const url = { WEBHOOK_URL: "https://hooks.example.com/parley?key=1" };
+  const secret = { WEBHOOK_SECRET: `whsec_${"c2Vj".repeat(8)}` };
+  const problemsOf = (env: Record<string, string>) => {
+    const parsed = parseConfig(env);
+    return "problems" in parsed ? parsed.problems : [];
+  };
+
+  it("needs an address and a secret", () => {
+    expect(problemsOf({ ...url, ...secret })).toEqual([]);
+    expect(problemsOf(url)).toEqual(["WEBHOOK_SECRET: is needed beside WEBHOOK_URL"]);
+    expect(problemsOf(secret)).toEqual(["WEBHOOK_URL: is needed beside WEBHOOK_SECRET"]);
+  });
+
+  it.each([
+    "hooks.example.com",
+    "ftp://hooks.example.com",
+    "https://user:hunter2@hooks.example.com",
+    "https://hunter2@hooks.example.com",
+  ])("is not at %s, which is a line that does not show it", (WEBHOOK_URL) => {
+    const problems = problemsOf({ ...secret, WEBHOOK_URL });
+    expect(problems).toEqual([expect.stringMatching(/^WEBHOOK_URL: \S/)]);
+    expect(problems[0]).not.toContain(WEBHOOK_URL);
+  });
+
+  it.each([
+    "hunter2",
+    "s".repeat(23),
+    "whsec_hunter2",
+    `whsec_${"c2Vj".repeat(7)}c2V`,
+    `whsec_${"c2Vj".repeat(8)}-`,
+    `whsec_${"c2Vj".repeat(8)} `,
+  ])("is not signed with “%s”, which is a line that does not show it", (WEBHOOK_SECRET) => {
+    const problems = problemsOf({ ...url, WEBHOOK_SECRET });
+    expect(problems).toEqual([expect.stringMatching(/^WEBHOOK_SECRET: \S/)]);
+    expect(problems[0]).not.toContain(WEBHOOK_SECRET);
+  });
+});
+
 describe("service keys", () => {
   it("have a line for each that is wrong, which says which", () => {
     const API_KEYS = `crm:user:${DIGEST},hunter2,ops:boss:${DIGEST}`;

@@ -35,7 +35,7 @@ describe("without any variable", () => {
 
   it("is the same as with every one of them empty, or with others beside them", () => {
     const names = "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET ALLOWED_ORIGINS"
-      .concat(" JWT_JWKS_URL JWT_ISSUER JWT_AUDIENCE API_KEYS")
+      .concat(" JWT_JWKS_URL JWT_ISSUER JWT_AUDIENCE API_KEYS WEBHOOK_URL WEBHOOK_SECRET")
       .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
       .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
       .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
@@ -46,6 +46,18 @@ describe("without any variable", () => {
       .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
+  });
+});
+
+describe("a webhook", () => {
+  const WEBHOOK_URL = "https://hooks.example.com/parley/?key=1";
+
+  it("is at its address as it stands, signed with the bytes behind whsec_, or else with those of the text", () => {
+    const bytes = Buffer.from("twenty-four bytes or more");
+    for (const WEBHOOK_SECRET of [`whsec_${bytes.toString("base64")}`, bytes.toString()]) {
+      expect(configFrom({ WEBHOOK_URL, WEBHOOK_SECRET }).webhook).toEqual({ url: WEBHOOK_URL, secret: bytes });
+    }
+    expect(configFrom({}).webhook).toBeNull();
   });
 });
 
