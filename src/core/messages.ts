@@ -2,7 +2,7 @@ import { and, count, desc, eq, inArray, isNull, lt, ne, type SQL } from "drizzle
 import { type Db, type Source, statement } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message } from "../db/tables.ts";
-import type { Shown } from "./context.ts";
+import type { Placed } from "./context.ts";
 import type { Actor } from "./identity.ts";
 
 /** Messages with text, whole or cut off; deleted, superseded and failed ones are left out, and notes of the system. */
@@ -80,9 +80,9 @@ export async function readContext(
     conversationId,
     before,
     enough,
-  }: { conversationId: string; before: number; enough(read: readonly Shown[]): boolean },
-): Promise<{ newestFirst: Shown[]; older: number }> {
-  const newestFirst: Shown[] = [];
+  }: { conversationId: string; before: number; enough(read: readonly Placed[]): boolean },
+): Promise<{ newestFirst: Placed[]; older: number }> {
+  const newestFirst: Placed[] = [];
   let oldest = before;
   for (;;) {
     const page = await db.all(selectShown, { conversationId, before: oldest, limit: CONTEXT_PAGE });

@@ -5,7 +5,7 @@ import type { Actor } from "../core/identity.ts";
 import { markRead } from "../core/read-markers.ts";
 import { bornState, type Move } from "../core/session-moves.ts";
 import { changeSession, getSession, listSessions } from "../core/sessions.ts";
-import { newestPosts } from "../core/thread.ts";
+import { readSnapshot } from "../core/snapshot.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, encodeCursor, linkNext } from "../http/paging.ts";
@@ -29,7 +29,6 @@ const tags = ["Sessions"];
 const params = z.object({ session_id: uuid });
 const reason = z.string().min(1).max(500).optional();
 const metadata = anyObject(MOST_JSON, MOST_LEVELS).optional();
-const NEWEST = 100;
 
 const moveProblems = ["not_found", "session_ended", "unlawful_move", "already_accepted"] as const;
 
@@ -198,11 +197,7 @@ export function sessions({ db, turns, clock }: Services) {
 
   router.openapi(get, async (c) => {
     const actor = actorOf(c);
-    const { session_id } = c.req.valid("param");
-    const [session, posts] = await Promise.all([
-      getSession(db, actor, session_id),
-      newestPosts(db, actor, { conversationId: session_id, limit: NEWEST }),
-    ]);
+    const { session, posts } = await readSnapshot(turns, actor, c.req.valid("param").session_id);
     return c.json({ ...toSession(session), messages: posts.map((post) => toMessage(post, actor)) }, 200);
   });
 

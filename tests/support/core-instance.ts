@@ -31,7 +31,7 @@ export function startInstance(db: Db, models: TestModels = testModels()): Instan
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
   const allowance = { turns: null, tokensADay: null };
-  return { db, models, live, clock, allowance, systemPrompt: null, log, time, logged };
+  return { db, models, live, cache: null, clock, allowance, systemPrompt: null, log, time, logged };
 }
 
 /** A database for one test alone, as those need that sweep it. */
