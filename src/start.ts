@@ -2,6 +2,7 @@ import pkg from "../package.json" with { type: "json" };
 import { createApp } from "./app.ts";
 import { type Buckets, localBuckets, sharedBuckets } from "./bus/buckets.ts";
 import { openBus } from "./bus/bus.ts";
+import { sharedCache } from "./bus/cache.ts";
 import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
@@ -62,6 +63,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     db,
     models,
     live: createLive(),
+    cache: redis && sharedCache(redis),
     clock,
     allowance: { turns: config.MAX_TURNS_PER_USER, tokensADay: config.DAILY_TOKENS_PER_USER },
     systemPrompt: config.SYSTEM_PROMPT ?? null,

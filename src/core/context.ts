@@ -5,6 +5,9 @@ import { estimateTokens } from "./text.ts";
 /** A stored message that a model may be shown. */
 export type Shown = { role: "user" | "assistant" | "agent" | "system"; senderId: string | null; content: string };
 
+/** The same with its place in the thread. */
+export type Placed = Shown & { seq: number };
+
 /** Every message costs a provider some tokens of its own. */
 const PER_MESSAGE = 4;
 /** Part of a window that is kept for the answer. */

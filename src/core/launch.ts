@@ -2,7 +2,8 @@ import type { BegunTurn } from "../db/turn-writes.ts";
 import { addLive, type Ended, LEAVING, type Live, type LiveTurn, removeLive, type TurnDeps } from "./live.ts";
 import { createProgress, type Standing } from "./progress.ts";
 import { isOpen } from "./rows.ts";
-import { runTurn, waitForSlot } from "./run.ts";
+import { runTurn } from "./run.ts";
+import { waitForSlot } from "./slot.ts";
 import { sleep } from "./time.ts";
 
 type Startable = Omit<LiveTurn, "stop" | "ended" | "progress"> & Pick<BegunTurn, "status">;

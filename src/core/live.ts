@@ -2,6 +2,8 @@ import type { Db } from "../db/db.ts";
 import type { Scope } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import type { Alternative } from "../db/turn-writes.ts";
+import type { Cache } from "./cache.ts";
+import type { Placed } from "./context.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
 import type { Progress } from "./progress.ts";
 
@@ -10,6 +12,8 @@ export type TurnDeps = {
   readonly db: Db;
   readonly models: Models;
   readonly live: Live;
+  /** Shared by all instances; null where there is none. */
+  readonly cache: Cache | null;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** What one user may take; null for no limit. */
@@ -69,6 +73,8 @@ export type LiveTurn = TurnRef & {
   readonly seq: number;
   /** The model is shown what stands below this place in the thread: up to the question. */
   readonly before: number;
+  /** The revision that this was begun on, and what the begin added to it; null where others may change it before this runs. */
+  readonly basis: { readonly rev: number; readonly said: readonly Placed[] } | null;
   readonly plan: Plan;
   readonly systemPrompt: string | null;
   /** Answers wanted; the first whole one is the answer, the others are kept as superseded. */

@@ -52,9 +52,9 @@ async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: L
   const plan = planAgain(deps, turn.model, options);
   await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
   const { createdAt } = turn;
-  const before = questionSeq + 1;
+  const place = { seq, before: questionSeq + 1, basis: null };
   const prompt = options?.systemPrompt ?? systemPrompt;
-  startTurn(deps, { ...ref, seq, before, systemPrompt: prompt, plan, createdAt, wanted: 1, status: "queued" });
+  startTurn(deps, { ...ref, ...place, systemPrompt: prompt, plan, createdAt, wanted: 1, status: "queued" });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */

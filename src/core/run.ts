@@ -1,56 +1,24 @@
 import { isConflict } from "../db/db.ts";
 import type { Alternative, FinishTurn } from "../db/turn-writes.ts";
-import { buildPrompt, messageTokens, promptBudget, type Shown } from "./context.ts";
+import { buildPrompt } from "./context.ts";
 import { newId } from "./id.ts";
-import { type Ended, LEASE_MS, type LiveTurn, type TurnDeps, type TurnState, turnAhead } from "./live.ts";
+import { type Ended, LEASE_MS, type LiveTurn, type TurnDeps, type TurnState } from "./live.ts";
 import type { DispatchEvent, TurnError, Usage } from "./model.ts";
 import type { Standing } from "./progress.ts";
-import { isOpen } from "./rows.ts";
-import { readContext, readEnd, recordUse, takeSlot } from "./running.ts";
+import { readEnd, recordUse } from "./running.ts";
 import { previewOf } from "./text.ts";
-import { aborted, sleep } from "./time.ts";
+import { sleep } from "./time.ts";
+import { keepWindow, readWindow, type Window } from "./window.ts";
 
 /** A turn that is about to be run. */
 export type Runnable = Omit<LiveTurn, "ended">;
 
 type Last = Extract<DispatchEvent, { type: "end" | "failed" }>;
 
-/** How often a turn in line looks whether it is its time, where nothing tells it, in milliseconds. */
-const SLOT_POLL_MS = 500;
-/** How often it looks whether somebody else has taken it out of line, in milliseconds. */
-const STILL_IN_LINE_MS = 1_000;
-
-/**
- * Resolves with null once the turn holds its conversation's slot, in the order of storage also across instances; or with
- * its end, where it was ended while it waited. Once it is stopped it waits no longer, and stays in line unless it was
- * taken out.
- */
-export async function waitForSlot(deps: TurnDeps, turn: Runnable): Promise<Ended | null> {
-  const { signal } = turn.stop;
-  const stopped = aborted(signal);
-  for (;;) {
-    const ahead = turnAhead(deps.live, turn);
-    if (ahead) await Promise.race([Promise.allSettled([ahead.ended]), stopped, sleep(STILL_IN_LINE_MS)]);
-    const isFirst = !turnAhead(deps.live, turn);
-    if (isFirst && !signal.aborted && (await takeSlot(deps.db, { ...turn, leaseMs: LEASE_MS }))) return null;
-    const ended = await readEnd(deps.db, turn.turnId);
-    // In progress without us: somebody took it over while this process slept. Its end is waited for.
-    if (!isOpen(ended.turn)) return ended;
-    if (signal.aborted) return leftInLine(ended);
-    if (isFirst) await sleep(SLOT_POLL_MS, signal);
-  }
-}
-
-const LEFT: TurnError = {
-  code: "provider_unavailable",
-  detail: "The service is stopping; the message is stored and is answered when it is back.",
-};
-
-const leftInLine = (ended: Ended): Ended => ({ ...ended, turn: { ...ended.turn, error: LEFT } });
-
 /** Answers a turn that is in progress and stores how it ended. Once it is stopped, what there is of its text is kept. */
 export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
-  const answers = await answer(deps, turn);
+  const window = await readWindow(deps, turn);
+  const answers = await answer(deps, turn, window);
   const { content, last } = answers.find((one) => one.last.type === "end") ?? answers[0];
   const alternatives = answers.filter((one) => one.last !== last).flatMap(asAlternative);
   const state: TurnState = {
@@ -71,14 +39,16 @@ export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
     createdAt: turn.createdAt,
     completedAt: deps.clock(),
   };
-  return store(deps, turn, { turn: state, content, alternatives });
+  return store(deps, turn, { window, ended: { turn: state, content, alternatives } });
 }
 
 /** Who stopped it says why. */
 const errorOf = (error: TurnError, { aborted, reason }: AbortSignal): TurnError =>
   aborted && error.code === "turn_cancelled" ? reason : error;
 
-async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ended> {
+type Answered = { window: Window; ended: Ended };
+
+async function store(deps: TurnDeps, turn: Runnable, { window, ended }: Answered): Promise<Ended> {
   const { turn: state, content, alternatives } = ended;
   const now = state.completedAt ?? deps.clock();
   const preview = content === "" ? null : previewOf(content);
@@ -86,7 +56,7 @@ async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ende
   const { status } = state;
   if (status === "queued" || status === "in_progress") throw new Error("a turn ended without an end");
   try {
-    await patiently(deps, {
+    const rev = await patiently(deps, {
       ...turn,
       ...state,
       attempts: state.attempts ?? [],
@@ -97,6 +67,7 @@ async function store(deps: TurnDeps, turn: Runnable, ended: Ended): Promise<Ende
       alternatives,
       now,
     });
+    if (deps.cache) keepWindow(deps.cache, turn, { window, ended, rev });
     return ended;
   } catch (error) {
     if (!isConflict(error)) throw error;
@@ -109,13 +80,12 @@ const STORE_PAUSE_MS = 250;
 /** The same where the process is about to end: the next one closes the turn with the text so far. */
 const LEAVING_MS = 1_000;
 
-/** An answer is worth some patience with the database; once its lease is out, others close the turn. */
-async function patiently(deps: TurnDeps, input: FinishTurn): Promise<void> {
+/** An answer is worth some patience with the database; once its lease is out, others close the turn. Gives its revision. */
+async function patiently(deps: TurnDeps, input: FinishTurn): Promise<number> {
   const started = performance.now();
   for (;;) {
     try {
-      await deps.db.turnWrites.finish(input);
-      return;
+      return (await deps.db.turnWrites.finish(input)).rev;
     } catch (error) {
       const patience = deps.live.leaving ? LEAVING_MS : LEASE_MS;
       if (isConflict(error) || performance.now() - started > patience) throw error;
@@ -125,9 +95,9 @@ async function patiently(deps: TurnDeps, input: FinishTurn): Promise<void> {
   }
 }
 
-type Answered = { content: string; last: Last };
+type Heard = { content: string; last: Last };
 
-function asAlternative({ content, last }: Answered): Alternative[] {
+function asAlternative({ content, last }: Heard): Alternative[] {
   return last.type === "end" && last.target ? [{ id: newId(), content, target: last.target }] : [];
 }
 
@@ -151,18 +121,9 @@ function sumCost(all: readonly Last[]): number | null {
   return costs.reduce((sum, cost) => (sum === null || cost === null ? null : sum + cost), 0);
 }
 
-async function answer(deps: TurnDeps, turn: Runnable): Promise<[Answered, ...Answered[]]> {
-  const history = await readContext(deps.db, {
-    conversationId: turn.conversationId,
-    before: turn.before,
-    enough: (read) => tokensOf(read) > promptBudget(turn.plan.window),
-  });
-  const prompt = (window: number) =>
-    buildPrompt(history.newestFirst, {
-      systemPrompt: turn.systemPrompt ?? deps.systemPrompt,
-      window,
-      older: history.older,
-    });
+async function answer(deps: TurnDeps, turn: Runnable, { newestFirst, older }: Window): Promise<[Heard, ...Heard[]]> {
+  const systemPrompt = turn.systemPrompt ?? deps.systemPrompt;
+  const prompt = (window: number) => buildPrompt(newestFirst, { systemPrompt, window, older });
   const once = () => deps.models.dispatch(turn.plan, prompt, turn.stop.signal);
   // Of several answers the first whole one is shown, so none is shown before all have come.
   if (turn.wanted > 1) return Promise.all([listen(once()), ...times(turn.wanted - 1, () => listen(once()))]);
@@ -175,7 +136,7 @@ const times = <T>(length: number, make: () => T): T[] => Array.from({ length }, 
 async function listen(
   events: AsyncIterable<DispatchEvent>,
   tell: (change: Partial<Standing>) => void = () => {},
-): Promise<Answered> {
+): Promise<Heard> {
   let content = "";
   let n = 0;
   for await (const event of events) {
@@ -194,5 +155,3 @@ async function listen(
   }
   throw new Error("a dispatch ended without saying how");
 }
-
-const tokensOf = (read: readonly Shown[]) => read.reduce((sum, message) => sum + messageTokens(message.content), 0);

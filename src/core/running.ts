@@ -1,6 +1,6 @@
 import { and, count, desc, eq, isNull, lt, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
-import type { Shown } from "./context.ts";
+import type { Placed } from "./context.ts";
 import type { Ended, TurnState } from "./live.ts";
 import { listed } from "./messages.ts";
 
@@ -85,9 +85,9 @@ export async function readContext(
     conversationId,
     before,
     enough,
-  }: { conversationId: string; before: number; enough(read: readonly Shown[]): boolean },
-): Promise<{ newestFirst: Shown[]; older: number }> {
-  const newestFirst: Shown[] = [];
+  }: { conversationId: string; before: number; enough(read: readonly Placed[]): boolean },
+): Promise<{ newestFirst: Placed[]; older: number }> {
+  const newestFirst: Placed[] = [];
   let oldest = before;
   for (;;) {
     const page = await db.all(selectShown, { conversationId, before: oldest, limit: CONTEXT_PAGE });

@@ -14,6 +14,7 @@ import { type NewExtension, withIds } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
+import { basisOf } from "./window.ts";
 
 /** How long a send waits for room in a full queue before it is refused, and how often it looks. */
 const ROOM_WAIT_MS = 2_000;
@@ -102,6 +103,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     ...begun,
     systemPrompt,
     before: begun.seq,
+    basis: basisOf(begun, [{ seq: begun.seq - 1, role: "user", senderId: asked.senderId, content }]),
     plan,
     createdAt: now,
     wanted: question.wanted ?? 1,
@@ -172,9 +174,9 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   };
   const begun = await deps.db.turnWrites.beginAgain(asked).catch(nothingIfConflict);
   if (!begun) return undefined;
-  const before = again.questionSeq + 1;
+  const place = { before: again.questionSeq + 1, basis: basisOf(begun, []) };
   const systemPrompt = options?.systemPrompt ?? begun.systemPrompt;
-  return startTurn(deps, { ...ids, ...begun, systemPrompt, before, plan, createdAt: now, wanted: again.wanted ?? 1 });
+  return startTurn(deps, { ...ids, ...begun, ...place, systemPrompt, plan, createdAt: now, wanted: again.wanted ?? 1 });
 }
 
 type Refused = { conversationId: string | null; ifBusy: IfBusy; mayWait: boolean };

@@ -4,7 +4,7 @@ import { AppError, invalid } from "../core/errors.ts";
 import { markRead } from "../core/read-markers.ts";
 import { bornState, type Move } from "../core/session-moves.ts";
 import { changeSession, getSession, listSessions } from "../core/sessions.ts";
-import { newestPosts } from "../core/thread.ts";
+import { readSnapshot } from "../core/snapshot.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, encodeCursor, linkNext } from "../http/paging.ts";
@@ -35,7 +35,6 @@ import type { Services } from "../services.ts";
 const tags = ["Sessions"];
 const params = z.object({ session_id: uuid });
 const metadata = anyObject(MOST_JSON, MOST_LEVELS).optional();
-const NEWEST = 100;
 
 const WithMessages = z.object({ ...SessionState.shape, messages: z.array(SessionMessage) }).openapi("SessionsWhole");
 
@@ -167,11 +166,7 @@ export function sessions({ db, turns, clock }: Services) {
 
   router.openapi(get, async (c) => {
     const actor = actorOf(c);
-    const { session_id } = c.req.valid("param");
-    const [session, posts] = await Promise.all([
-      getSession(db, actor, session_id),
-      newestPosts(db, actor, { conversationId: session_id, limit: NEWEST }),
-    ]);
+    const { session, posts } = await readSnapshot(turns, actor, c.req.valid("param").session_id);
     return c.json({ ...toSession(session), messages: posts.map((post) => toMessage(post, actor)) }, 200);
   });
 

@@ -32,7 +32,7 @@ export function startInstance(db: Db, models: TestModels = testModels(), allowan
   const log = { error: (fields: object) => void logged.push(fields) };
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
-  return { db, models, live, clock, allowance, systemPrompt: null, log, time, logged };
+  return { db, models, live, cache: null, clock, allowance, systemPrompt: null, log, time, logged };
 }
 
 /** A database for one test alone, as those need that sweep it. */
