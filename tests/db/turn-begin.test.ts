@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { statement } from "../../src/db/db.ts";
+import { NOBODY_TO_TELL } from "../../src/db/tables.ts";
 import { another, ending, LEASE_MS, NOW, question } from "../support/db-questions.ts";
 import { spellings, useTurns } from "../support/db-turns.ts";
 
@@ -32,6 +33,8 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
       updatedAt: NOW,
       endedAt: null,
       previousId: null,
+      queuedAt: null,
+      told: NOBODY_TO_TELL,
     });
     const nothing = { model: null, metadata: null, editedAt: null, deletedAt: null, supersededAt: null };
     const shared = { conversationId: input.conversationId, turnId: input.turnId, createdAt: NOW, ...nothing };
