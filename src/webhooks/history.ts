@@ -25,9 +25,12 @@ const adopt = statement(["after", "upTo"], (db, $) => {
     .where(and(sql`${c.id} > ${$.after} and ${c.id} <= ${$.upTo}`, eq(c.told, NOBODY_TO_TELL)));
 });
 
+type Log = { info(fields: object, message: string): void };
+
 /** Conversations that were made while there was nobody to tell: what they are now is history, what changes is told. */
-export async function adoptHistory(db: Db): Promise<void> {
+export async function adoptHistory(db: Db, log: Log): Promise<void> {
   if ((await db.all(selectStrange, {})).length === 0) return;
+  log.info({}, "taking over the conversations from before there was a webhook");
   for (let after: string | undefined = FIRST; after !== undefined; ) {
     const [end]: { id: string }[] = await db.all(selectEnd, { after, skip: CHUNK - 1 });
     await db.batch([step(adopt, { after, upTo: end?.id ?? LAST })]);

@@ -5,7 +5,10 @@ import { adoptHistory } from "./history.ts";
 import { createLine } from "./line.ts";
 import { createReceiver, PACE, type Pace, type Receiver } from "./pace.ts";
 
-export type WebhookDeps = Omit<DeliveryDeps, "pace"> & { readonly bus: Bus };
+export type WebhookDeps = Omit<DeliveryDeps, "pace"> & {
+  readonly bus: Bus;
+  readonly log: { info(fields: object, message: string): void };
+};
 
 export type Webhooks = {
   /** Begins no more deliveries, and gives running ones so many milliseconds; what is not told is told after the next start. */
@@ -23,7 +26,7 @@ const TOGETHER_MS = 20;
  * conversation's revisions in order. What changes here is told at once; the rest is found when it is looked for.
  */
 export async function startWebhooks({ bus, ...deps }: WebhookDeps, pace: Pace = PACE): Promise<Webhooks> {
-  await adoptHistory(deps.db);
+  await adoptHistory(deps.db, deps.log);
   const receiver = createReceiver(pace);
   const line = createLine(receiver, async (id, stop) => {
     const delivered = await tell({ ...deps, pace }, id, stop);

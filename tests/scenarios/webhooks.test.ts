@@ -2,24 +2,21 @@ import { eq } from "drizzle-orm";
 import { it } from "vitest";
 import { open } from "../support/databases.ts";
 import { PATIENT } from "../support/http-expect.ts";
-import { worlds } from "../support/http-worlds.ts";
+import { providerForTest, serviceForTest, worlds } from "../support/http-worlds.ts";
 import { startReceiver, verifies } from "../support/receiver.ts";
-import { startService } from "../support/service.ts";
 import { allTold, SECRET } from "../support/webhook-scene.ts";
 
 it.concurrent.for(worlds)(
   "$runtime with $database, killed while it tells the webhook, tells it again, and ends in time while it is not answered",
   { timeout: 40_000 },
-  async ({ runtime, fresh }, { expect, onTestFinished }) => {
+  async ({ runtime, fresh }, test) => {
+    const { expect, onTestFinished } = test;
     const receiver = await startReceiver();
     onTestFinished(() => receiver.close());
     const url = await fresh();
-    const env = { DATABASE_URL: url, WEBHOOK_URL: receiver.url, WEBHOOK_SECRET: SECRET };
-    const start = async () => {
-      const service = await startService(runtime, env);
-      onTestFinished(async () => void (await service.end("SIGKILL")));
-      return service;
-    };
+    const provider = await providerForTest(test);
+    const env = { WEBHOOK_URL: receiver.url, WEBHOOK_SECRET: SECRET };
+    const start = () => serviceForTest(test, { runtime, url, provider, env });
 
     const first = await start();
     receiver.behave(() => ({ status: 307, headers: { location: "/elsewhere" } }));

@@ -14,8 +14,8 @@ import { until } from "./story-until.ts";
 
 export const SECRET = `whsec_${Buffer.from("a secret of the webhook's tests").toString("base64")}`;
 
-/** Patience for a receiver in the same machine. */
-export const QUICK: Pace = { ...PACE, timeoutMs: 300, leaseMs: 2_000, lookMs: 20, firstRetryMs: 20, lastPauseMs: 50 };
+/** Little time between tries, and as much as ever for each: the machine may be busy. */
+export const QUICK: Pace = { ...PACE, lookMs: 20, firstRetryMs: 20, lastPauseMs: 50 };
 
 export type Teller = {
   /** Makes its changes known to the webhook. */
@@ -33,7 +33,7 @@ export async function startTeller(
   const database = await openDatabase(parseDatabaseUrl(url), { synchronous: "normal", webhook: true });
   const logged: Teller["logged"] = [];
   const put = (fields: object, message: string) => void logged.push({ fields, message });
-  const log = { error: put, warn: put };
+  const log = { error: put, warn: put, info: () => {} };
   const bus = await openBus(database.carrier, log);
   const transport = createTransport();
   const secret = Buffer.from(SECRET.slice("whsec_".length), "base64");

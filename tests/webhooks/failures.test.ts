@@ -37,7 +37,7 @@ describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
   it.each(refusals)("is told again, under the same id, by one that $what", async ({ reply, reason }) => {
     const receiver = await receiverForTest();
     receiver.behave(at(2, reply));
-    const teller = await startTeller(shared, receiver);
+    const teller = await startTeller(shared, receiver, reply.how === "hang" ? { timeoutMs: 600 } : {});
     const talk = await newTalk(teller);
     await expect.poll(() => receiver.received.length, PATIENT).toBe(3);
     await allTold(teller.db);
@@ -81,7 +81,7 @@ describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
 
   it("that hangs over one conversation is told of the others all the same", async () => {
     const receiver = await receiverForTest();
-    const teller = await startTeller(await fresh(), receiver, { timeoutMs: 10_000, leaseMs: 15_000 });
+    const teller = await startTeller(await fresh(), receiver);
     const stuck = await newTalk(teller);
     await toldUpTo(receiver, stuck.id, 0);
     receiver.behave(({ about }) => (about === stuck.id ? { how: "hang" } : {}));
@@ -138,6 +138,7 @@ describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
     await newTalk(teller);
     await teller.stop();
     expect(receiver.received).toHaveLength(1);
+    expect(teller.logged).toEqual([{ fields: {}, message: expect.stringContaining("410") }]);
     receiver.behave(() => ({}));
     const next = await startTeller(url, receiver);
     await toldUpTo(receiver, talk.id, 1);
@@ -173,13 +174,13 @@ describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
     const receiver = await receiverForTest();
     receiver.behave(() => ({ how: "hang" }));
     const url = await fresh();
-    const teller = await startTeller(url, receiver, { timeoutMs: 60_000, leaseMs: 120_000 });
+    const teller = await startTeller(url, receiver, { leaseMs: 120_000 });
     const talk = await newTalk(teller);
     await expect.poll(receiver.open, PATIENT).toBe(1);
     await teller.stop(10);
     await expect.poll(receiver.open, PATIENT).toBe(0);
     receiver.behave(() => ({}));
-    const next = await startTeller(url, receiver, { timeoutMs: 60_000, leaseMs: 120_000 });
+    const next = await startTeller(url, receiver, { leaseMs: 120_000 });
     await allTold(next.db);
     expect(receiver.of(talk.id).map(({ json }) => json.data.after)).toEqual([-1, -1]);
   });

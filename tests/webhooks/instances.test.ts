@@ -45,11 +45,12 @@ describe("two instances on one Postgres", () => {
     const receiver = await receiverForTest();
     receiver.behave(() => ({ how: "hang" }));
     const url = await freshPostgres();
-    const patience = { timeoutMs: 60_000, leaseMs: 120_000 };
-    const [leaving, staying] = [await startTeller(url, receiver, patience), await startTeller(url, receiver, patience)];
+    const patience = { timeoutMs: 60_000, leaseMs: 120_000 }; // it is not told since a time has run out
+    const leaving = await startTeller(url, receiver, patience);
     const talk = await newTalk(leaving);
     await expect.poll(receiver.open, { interval: 5, timeout: 10_000 }).toBe(1);
     receiver.behave(() => ({}));
+    const staying = await startTeller(url, receiver, patience);
     await leaving.stop(0);
     await toldUpTo(receiver, talk.id, 0);
     await allTold(staying.db);
