@@ -80,14 +80,18 @@ function carriesNotes(carriers: () => Promise<[Carrier | null, Carrier | null]>)
     expect(fromElsewhere(one).filter(({ conversationId }) => own.has(conversationId))).toEqual([]);
   });
 
-  it("sends off what waits when it closes", async () => {
-    const [one, other] = await Promise.all((await carriers()).map(listenOn));
-    if (!one || !other) throw new Error("two were opened");
+  it("has sent off what waits once it is closed", async () => {
+    const [carrier, otherCarrier] = await carriers();
+    if (!carrier) throw new Error("there is no carrier");
+    const sent: string[] = [];
+    const publish = (text: string) => carrier.publish(text).then(() => void sent.push(text));
+    const [one, other] = [await listenOn({ ...carrier, publish }), await listenOn(otherCarrier)];
     await untilHeard(one, other);
-    const last = changed();
-    one.bus.send(last);
+    const last = randomUUID();
+    one.bus.send(changed(last));
     await one.bus.close();
-    await eventually(() => expect(fromElsewhere(other)).toContainEqual(last));
+    expect(sent.at(-1)).toContain(last);
+    await eventually(() => expect(fromElsewhere(other)).toContainEqual(changed(last)));
   });
 }
 
