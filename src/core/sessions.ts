@@ -21,7 +21,8 @@ function sessionColumns(db: Source, reader: unknown) {
   const unread = sql<number>`(select cast(count(*) as integer) from ${m} where ${m.conversationId} = ${c.id} and ${m.seq} > ${marker}
     and ${m.role} <> 'system' and ${m.status} in ('completed', 'incomplete') and ${m.content} <> ''
     and ${m.deletedAt} is null and ${m.supersededAt} is null and (${m.senderId} is null or ${m.senderId} <> ${reader}))`;
-  return { ...getTableColumns(c), unread: unread.as("unread") };
+  // In a select from one table Drizzle leaves the tables' names out, but not inside another `sql`.
+  return { ...getTableColumns(c), unread: sql<number>`${unread}`.as("unread") };
 }
 
 const selectSession = statement([...scopeSlots, "id"], (db, $) => {
