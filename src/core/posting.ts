@@ -3,6 +3,7 @@ import { keySteps } from "../db/keys.ts";
 import {
   deleteMessageRow,
   editMessageRow,
+  forgetTitle,
   hasRoom,
   insertExtension,
   insertMessage,
@@ -122,12 +123,19 @@ export async function deletePost({ db, clock }: Deps, actor: Actor, id: string):
     guard(takeChangeRev, { ...actor, conversationId, now }),
     guard(deleteMessageRow, { conversationId, id, now }),
     step(resettle, { conversationId }),
+    ...titlesFrom(before).map((title) => step(forgetTitle, { conversationId, title })),
   ];
   const rows = await done(db, steps);
   if (!rows) throw await whyNot(db, actor, before);
   const [deleted] = rows[1] as Message[];
   if (!deleted) throw notFound("message");
   return { ...before, ...deleted };
+}
+
+/** The titles that a conversation may have from a message: from what it says, and what it said before. */
+function titlesFrom({ content, extensions }: Post): string[] {
+  const history = extensions.filter(({ type }) => type === "edit_history");
+  return [...new Set([content, ...history.map(({ data }) => String(data["content"]))].map(titleFrom))];
 }
 
 /** The rows of a batch; undefined where a guard had none. */
