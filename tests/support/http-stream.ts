@@ -10,8 +10,8 @@ export type Stream = {
   headers: Headers;
   /** What came so far in each read: a write of the service. */
   writes: string[];
-  /** Reads on until a frame is an event of this name; gives all frames so far. */
-  until(event: string): Promise<Frame[]>;
+  /** Reads on until a frame is an event of this name, or until the frames are what is wanted; gives all so far. */
+  until(wanted: string | ((frames: readonly Frame[]) => boolean)): Promise<Frame[]>;
   /** Reads to the end. */
   end(): Promise<Frame[]>;
   leave(): Promise<void>;
@@ -41,9 +41,10 @@ export async function openStream(
     status: response.status,
     headers: response.headers,
     writes,
-    async until(event) {
-      while (!frames().some((frame) => frame.event === event)) {
-        if (!(await read())) throw new Error(`the stream ended without ${event}: ${writes.join("")}`);
+    async until(wanted) {
+      const isThere = typeof wanted === "string" ? hasEvent(wanted) : wanted;
+      while (!isThere(frames())) {
+        if (!(await read())) throw new Error(`the stream ended without ${wanted}: ${writes.join("")}`);
       }
       return frames();
     },
@@ -54,6 +55,8 @@ export async function openStream(
     leave: () => reader.cancel(),
   };
 }
+
+const hasEvent = (name: string) => (frames: readonly Frame[]) => frames.some(({ event }) => event === name);
 
 /** Every whole event of a stream; comments are none. */
 export function framesOf(text: string): Frame[] {
