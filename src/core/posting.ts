@@ -1,15 +1,7 @@
-import { and, eq, sql } from "drizzle-orm";
-import { guard, isConflict, type Step, statement, step } from "../db/db.ts";
-import { hasRoom, insertExtension } from "../db/extension-writes.ts";
+import { guard, isConflict, type Step, step } from "../db/db.ts";
+import { insertExtension } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
-import {
-  deleteMessageRow,
-  editMessageRow,
-  insertMessage,
-  resettle,
-  takeChangeRev,
-  takeMessageRev,
-} from "../db/session-writes.ts";
+import { insertMessage, takeMessageRev } from "../db/session-writes.ts";
 import type { Message, Metadata } from "../db/tables.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
@@ -18,9 +10,9 @@ import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 import type { TurnDeps } from "./live.ts";
 import { previewOf, titleFrom } from "./text.ts";
-import { findPost, getLivingPost, getPost, type Post } from "./thread.ts";
+import { findPost, getPost, type Post } from "./thread.ts";
 
-/** What people say in a session, change and take back. */
+/** What people say in a session. */
 
 /** Extensions of a message at most, its earlier texts among them. */
 export const MOST_EXTENSIONS = 100;
@@ -125,80 +117,4 @@ export function refuseIfFull({ extensions }: Post): void {
   if (extensions.length < MOST_EXTENSIONS) return;
   const full = `A message holds ${MOST_EXTENSIONS} extensions at most, its earlier texts among them.`;
   throw new AppError("validation_failed", full, { errors: [{ path: "", message: full }] });
-}
-
-/** An agent's notes are its own as well; an answer is nobody's but an admin's. */
-const isSender = (actor: Actor, { role, senderId }: Message): boolean =>
-  senderId === actor.self && (actor.sees === "own" ? role === "user" : role !== "assistant");
-
-/** A message that the actor may change. */
-async function getOwnPost(db: Db, actor: Actor, id: string): Promise<Post> {
-  const message = await getLivingPost(db, actor, id);
-  if (actor.sees !== "all" && !isSender(actor, message)) {
-    throw new AppError("forbidden", "A message is changed by its sender or an admin.");
-  }
-  await refuseIfEnded(db, actor, message.conversationId);
-  if (message.status === "in_progress") throw stillMade(message.turnId);
-  return message;
-}
-
-const stillMade = (turnId: string | null) =>
-  new AppError("conversation_busy", "The answer is still being made.", turnId === null ? {} : { turnId });
-
-/**
- * Gives a message another text; the old one goes to its history. Throws 404 as `getLivingPost` does, 403 where the actor is
- * neither its sender nor an admin, 409 where the session has ended or the answer is still being made, 422 where its history
- * is full.
- */
-export async function editPost(
-  { db, clock }: PostDeps,
-  actor: Actor,
-  { id, content }: { id: string; content: string },
-) {
-  await untilDone(async () => {
-    const before = await getOwnPost(db, actor, id);
-    refuseIfFull(before);
-    const { conversationId } = before;
-    // History is in the order of the edits, whatever the clocks of several instances say.
-    const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
-    const data = { content: before.content, edited_at: new Date(now).toISOString() };
-    const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
-    return tried(db, [
-      guard(takeChangeRev, { ...actor, conversationId, now }),
-      guard(hasRoom, { messageId: id, authorId: null, emoji: null, most: MOST_EXTENSIONS }),
-      guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
-      ...extensionSteps(history),
-      step(resettle, { conversationId }),
-    ]);
-  });
-  return findPost(db, actor, id);
-}
-
-const selectAnswering = statement(["conversationId", "id"], (db, $) => {
-  const t = db.tables.turns;
-  return db
-    .select({ id: t.id })
-    .from(t)
-    .where(
-      and(eq(t.conversationId, $.conversationId), eq(t.userMessageId, $.id), sql`status in ('queued', 'in_progress')`),
-    );
-});
-
-/**
- * Leaves a message out of everything but an admin's view. Throws as `editPost` does, 404 where it is deleted already, 409
- * also for a question that is still being answered.
- */
-export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: string): Promise<Post> {
-  await untilDone(async () => {
-    const { conversationId } = await getOwnPost(db, actor, id);
-    const [answering] = await db.all(selectAnswering, { conversationId, id });
-    if (answering) throw stillMade(answering.id);
-    const now = clock();
-    return tried(db, [
-      guard(takeChangeRev, { ...actor, conversationId, now }),
-      guard(deleteMessageRow, { conversationId, id, now }),
-      step(resettle, { conversationId }),
-    ]);
-  });
-  return findPost(db, actor, id);
 }

@@ -26,15 +26,16 @@ export async function getTurn(db: Db, actor: Actor, turnId: string): Promise<Tur
 
 const selectEnd = statement([...scopeSlots, "turnId"], (db, $) => {
   const { turns: t, messages: m, conversations: c } = db.tables;
+  const content = sql<string | null>`case when ${m.deletedAt} is null then ${m.content} end`;
   return db
-    .select({ turn: t, content: m.content })
+    .select({ turn: t, content })
     .from(t)
     .leftJoin(c, eq(c.id, t.conversationId))
     .leftJoin(m, eq(m.id, t.messageId))
     .where(and(eq(t.id, $.turnId), or(inScope(db, $), and(isNull(c.id), inLedger(db, $)))));
 });
 
-/** How a turn stands, also after its conversation is deleted. Throws 404 where it is not the actor's to see. */
+/** How a turn stands, also after its conversation is deleted; of an answer that is deleted nothing is told. Throws 404 where it is not the actor's to see. */
 export async function getEnd(db: Db, { turnId, seenBy }: SeenTurn): Promise<Ended> {
   const [row] = await db.all(selectEnd, { ...seenBy, turnId });
   if (!row) throw notFound("turn");

@@ -26,7 +26,7 @@ export type Question = {
   /** null makes a new conversation of the actor's user. */
   conversationId: string | null;
   content: string;
-  /** Who says it; the actor's user if this is left out. */
+  /** Who says it; if this is left out the actor's user, or the agent itself, who speaks for nobody else. */
   senderId?: string;
   metadata?: Metadata | null;
   extensions?: readonly NewExtension[];
@@ -81,7 +81,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     ...actor,
     ...ids,
     ...allowanceAt(deps, now),
-    senderId: question.senderId ?? actor.userId,
+    senderId: question.senderId ?? (actor.sees === "live" ? actor.self : actor.userId),
     options,
     content,
     metadata: question.metadata ?? null,

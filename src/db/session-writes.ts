@@ -160,3 +160,12 @@ export const resettle = statement(["conversationId"], (db, $) => {
     })
     .where(eq(c.id, $.conversationId));
 });
+
+/** Takes the title off again that was made from a message. */
+export const forgetTitle = statement(["conversationId", "title"], (db, $) => {
+  const { conversations: c } = db.tables;
+  return db
+    .update(c)
+    .set({ title: null })
+    .where(and(eq(c.id, $.conversationId), eq(c.title, $.title)));
+});

@@ -1,7 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { AppError, invalid } from "../core/errors.ts";
 import type { Actor } from "../core/identity.ts";
-import { deletePost, editPost, post } from "../core/posting.ts";
+import { deletePost, editPost } from "../core/post-changes.ts";
+import { post } from "../core/posting.ts";
 import { getTurn } from "../core/rows.ts";
 import { getSession } from "../core/sessions.ts";
 import { findPost, getPost, listPosts } from "../core/thread.ts";

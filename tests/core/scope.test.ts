@@ -15,6 +15,15 @@ const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
   failAnswers: "lock",
   closeMarked: "lock",
   recountOpen: "lock",
+  insertMessage: "moveSessionRow or takeMessageRev",
+  editMessageRow: "takeChangeRev",
+  deleteMessageRow: "takeChangeRev",
+  touchMessageRow: "takeChangeRev",
+  insertExtension: "takeMessageRev, takeChangeRev, takeRevs or createWithRevs",
+  deleteExtensionRow: "takeChangeRev, and touchMessageRow, which knows the message in its conversation",
+  hasRoom: "takeChangeRev, and touchMessageRow or editMessageRow, which know the message in its conversation",
+  resettle: "takeChangeRev",
+  forgetTitle: "takeChangeRev",
 };
 
 type Declared = { name: string; file: string; slots: string; text: string };
@@ -25,9 +34,15 @@ const sources = ["core", "db"].flatMap((folder) =>
   }),
 );
 
+/** Slots that are declared in place, or beside the statement because several share them. */
+function slotsIn(text: string, slots: string): string {
+  if (slots.startsWith("[")) return slots;
+  return new RegExp(`const ${slots} = (\\[[^\\]]*\\]) as const;`).exec(text)?.[1] ?? "";
+}
+
 const declared: Declared[] = sources.flatMap(({ file, text }) =>
   [...text.matchAll(/const (\w+)(?:: [^=]+)? = statement\(\s*(\[[^\]]*\]|\w+)[\s\S]*?\n(?:\}\)|\));/g)].map(
-    ([all, name = "", slots = ""]) => ({ name, file, slots, text: all }),
+    ([all, name = "", slots = ""]) => ({ name, file, slots: slotsIn(text, slots), text: all }),
   ),
 );
 
@@ -58,6 +73,22 @@ describe("statements of core and db", () => {
     expect(Object.keys(BEHIND_A_GUARD).filter((name) => !names.includes(name))).toEqual([]);
     const files = sources.map(({ file }) => file);
     expect(Object.keys(PROCESS).filter((name) => !files.includes(name.replace(/ .*/, "")))).toEqual([]);
+  });
+
+  it("read for all who watch in one place alone, and only what each of them was found in scope for", () => {
+    const whole = readdirSync("src", { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => ({ file, text: readFileSync(`src/${file}`, "utf8") }));
+    const filesWith = (what: RegExp) => whole.filter(({ text }) => what.test(text)).map(({ file }) => file);
+    expect(filesWith(/\bself: ""/)).toEqual(["core/feed.ts"]);
+    expect(filesWith(/\bsees: "all"(?! \|)/)).toEqual(["core/feed.ts"]);
+    expect(filesWith(/^const \w+: \w+ = \{ self: "", sees: "all"/m)).toEqual(["core/feed.ts"]); // and it is not exported
+    expect(filesWith(/\bstartFeed\(/).sort()).toEqual(["core/feed.ts", "core/watch.ts"]);
+    expect(filesWith(/\bwatch\??\.join\b|\bjoin\b[^=(]*= watch\b/)).toEqual(["core/events.ts"]);
+    const events = readFileSync("src/core/events.ts", "utf8");
+    const joined = /const session = await (\w+)\(db, actor, id\);\s+if \(!session\) return;[\s\S]+?\.join\(session, /;
+    expect(["findSession", "sessionRow"]).toContain(joined.exec(events)?.[1]);
+    expect(events.match(/\.join\(/g)).toHaveLength(1);
   });
 
   it("of the process itself know no caller", () => {

@@ -1,3 +1,4 @@
+import { eq } from "drizzle-orm";
 import { beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/http/tokens.ts";
 import { type Called, SECRET } from "../support/app.ts";
@@ -5,9 +6,10 @@ import { databases } from "../support/databases.ts";
 import { expectProblem, PATIENT } from "../support/http-expect.ts";
 import { declares } from "../support/http-setup.ts";
 import { type Asked, mayBeBusy, type Route, requestTo } from "../support/isolation-document.ts";
-import { ID_NAMES, type Operation, operations } from "../support/isolation-operations.ts";
+import { ID_NAMES, type Operation, operationIdOf, operations } from "../support/isolation-operations.ts";
+import { somebody } from "../support/isolation-people.ts";
 import { givenScene, said } from "../support/isolation-scene.ts";
-import { somebody, useWorld } from "../support/isolation-world.ts";
+import { useWorld } from "../support/isolation-world.ts";
 
 const HOW = "say in tests/support/isolation-operations.ts what they are";
 const idsOf = (...kinds: Operation["kind"][]) =>
@@ -21,7 +23,7 @@ describe.each(databases)("whoever calls on $database", (database) => {
   });
 
   const of = (id: string) => {
-    const [operation, route] = [operations[id], world.routes.get(id)];
+    const [operation, route] = [operations[id], world.routes.get(operationIdOf(id))];
     if (!operation || !route) throw new Error(`${id} is no operation`);
     return { operation, route };
   };
@@ -38,7 +40,7 @@ describe.each(databases)("whoever calls on $database", (database) => {
     const there = [...world.routes.keys()];
     const unclassified = there.filter((id) => !operations[id]);
     expect(unclassified, HOW).toEqual([]);
-    const gone = Object.keys(operations).filter((id) => !there.includes(id));
+    const gone = Object.keys(operations).filter((id) => !there.includes(operationIdOf(id)));
     expect(gone, "these are gone").toEqual([]);
   });
 
@@ -53,8 +55,7 @@ describe.each(databases)("whoever calls on $database", (database) => {
   });
 
   it.each(idsOf("public"))("is answered without a token, and no row is touched: %s", async (id) => {
-    const { route, operation } = of(id);
-    succeeds(await world.call(null, requestTo(route, operation, {})));
+    succeeds(await world.ask(null, of(id), {}));
   });
 
   it.each(idsOf("service"))("is answered with a token alone, and no row is touched: %s", async (id) => {
@@ -64,48 +65,67 @@ describe.each(databases)("whoever calls on $database", (database) => {
   });
 
   describe.each(idsOf("reaches"))("reaches by an id: %s", (id) => {
-    it("somebody else's is found as little as what is not there, and nothing comes of it", async () => {
-      const scene = await givenScene(world, of(id));
-      await scene.untouched(async () => {
-        for (const stranger of scene.strangers) {
-          for (const more of [{}, ...scene.route.manners]) await scene.notFound(stranger, { more });
-        }
-      });
-    });
+    it.each([
+      ["not live", false],
+      ["live", true],
+    ])(
+      "somebody else's that is %s is found as little as what is not there, and nothing comes of it",
+      async (_, live) => {
+        const scene = await givenScene(world, of(id), { live });
+        await scene.untouched(async () => {
+          for (const stranger of scene.strangers) {
+            for (const more of [{}, ...scene.route.manners]) await scene.notFound(stranger, { more });
+          }
+        });
+      },
+    );
 
-    it("nobody reaches it by naming its owner", async () => {
-      const scene = await givenScene(world, of(id));
+    it("nobody reaches it by naming its owner, without a token, or with one that has expired", async () => {
+      const scene = await givenScene(world, of(id), { live: false });
       await scene.untouched(async () => {
         for (const place of scene.route.names) {
           const named = { user: scene.owner.userId, in: place };
           expectProblem(await scene.ask(somebody(), { rows: scene.rows, named }), 403, "forbidden");
           await scene.notFound(somebody("agent"), { named });
         }
+        await turnedAway(requestTo(scene.route, scene.operation, { rows: scene.rows }));
       });
     });
 
-    it("nobody reaches it without a token, or with one that has expired", async () => {
-      const scene = await givenScene(world, of(id));
-      await scene.untouched(() => turnedAway(requestTo(scene.route, scene.operation, { rows: scene.rows })));
-    });
-
-    it("its owner does, and nobody else by the owner's Idempotency-Key", async () => {
+    it("who may does, and nobody else by the same Idempotency-Key", async () => {
+      const { staff = false } = of(id).operation;
       const idle = world.provider.busy();
-      const { owner, rows, route, ask, strangers, untouched, notFound } = await givenScene(world, of(id));
-      const isBusy = mayBeBusy(route);
+      const scene = await givenScene(world, of(id), { live: staff });
+      const { owner, rows, route, operation, ask, strangers, untouched, notFound, settled } = scene;
+      if (staff) await untouched(async () => expectProblem(await ask(owner, { rows }), 403, "forbidden"));
+      const doer = staff ? somebody("agent") : owner;
+      const isBusy = mayBeBusy(route, operation);
       if (isBusy) {
         const refused = await ask(owner, { rows, more: { if_busy: "reject" } });
         expectProblem(refused, 409, "conversation_busy");
       }
       const asking = { rows, more: isBusy ? { if_busy: "interrupt" } : {} };
-      const first = await ask(owner, asking, "mine");
+      const first = await ask(doer, asking, "mine");
       succeeds(first);
+      const told = await settled(first);
       await expect.poll(() => world.provider.busy(), PATIENT).toBe(idle); // what ran before was cancelled
       if (!route.takesKey) return;
-      expect(said(await ask(owner, asking, "mine"))).toEqual(said(first));
+      expect(await settled(await ask(doer, asking, "mine"))).toEqual(told);
       await untouched(async () => {
         for (const stranger of strangers) await notFound(stranger, { more: asking.more, key: "mine" });
       });
+    });
+
+    it("an agent does what it may where it is live", async () => {
+      const scene = await givenScene(world, of(id), { live: true });
+      const { rows, route, operation, ask, untouched, settled } = scene;
+      const more = mayBeBusy(route, operation) ? { if_busy: "interrupt" } : {};
+      const asAgent = () => ask(somebody("agent"), { rows, more });
+      if (operation.agent !== "forbidden") {
+        const done = await asAgent();
+        succeeds(done);
+        await settled(done);
+      } else await untouched(async () => expectProblem(await asAgent(), 403, "forbidden"));
     });
   });
 
@@ -117,21 +137,20 @@ describe.each(databases)("whoever calls on $database", (database) => {
   };
 
   it("makes of one key something for each who sends it, and nothing in the name of others", async () => {
-    const making = [...world.routes.keys()].filter(makes);
+    const making = Object.keys(operations).filter(makes);
     expect(making.length).toBeGreaterThan(3);
     for (const id of making) {
       const { route, operation } = of(id);
       const asked = requestTo(route, operation, {});
       await turnedAway(asked);
       const [owner, other] = [somebody(), somebody()];
-      const made = await each([owner, other, somebody("agent")], (who) => world.call(who, asked, { key: "mine" }));
+      const made = await each([owner, other, somebody("agent")], (who) => world.ask(who, of(id), {}, "mine"));
       made.forEach(succeeds);
       const ids = made.flatMap((one) => [...new Set(uuidsOf(one))]);
       expect(new Set(ids).size, `${id} gave one id twice`).toBe(ids.length);
       for (const place of route.names) {
         const named = { user: owner.userId, in: place };
-        const refused = await world.call(other, requestTo(route, operation, { named }), { named: owner.userId });
-        expectProblem(refused, 403, "forbidden");
+        expectProblem(await world.ask(other, of(id), { named }), 403, "forbidden");
       }
     }
   });
@@ -139,27 +158,44 @@ describe.each(databases)("whoever calls on $database", (database) => {
   it.each(idsOf("lists"))("lists nothing of others, and counts nothing: %s", async (id) => {
     const { route, operation } = of(id);
     const [owner, other, agent] = [somebody(), somebody(), somebody("agent")];
-    const asked = requestTo(route, operation, {});
-    const about = (user: string, place: Route["names"][number]) =>
-      requestTo(route, operation, { named: { user, in: place } });
+    const about = (user: string, place: Route["names"][number]) => ({ named: { user, in: place } });
     const look = async (named: string) => [
-      said(await world.call(other, asked)),
-      said(await world.call(agent, asked)),
-      ...(await each(route.names, async (place) => said(await world.call(agent, about(named, place), { named })))),
+      said(await world.ask(other, of(id), {})),
+      said(await world.ask(agent, of(id), {})),
+      ...(await each(route.names, async (place) => said(await world.ask(agent, of(id), about(named, place))))),
     ];
-    const empty = await world.call(owner, asked);
+    const empty = await world.ask(owner, of(id), {});
     const before = await look(somebody().userId);
-    const rows = await world.given(owner, false);
-    const full = await world.call(owner, asked);
+    const rows = await world.given(owner, {});
+    const full = await world.ask(owner, of(id), {});
     succeeds(full);
     expect(said(full)).not.toEqual(said(empty));
     const after = await look(owner.userId);
     expect(after).toEqual(before);
     for (const row of Object.values(rows)) expect(JSON.stringify(after)).not.toContain(row);
     await each(route.names, async (place) => {
-      expectProblem(await world.call(other, about(owner.userId, place), { named: owner.userId }), 403, "forbidden");
+      expectProblem(await world.ask(other, of(id), about(owner.userId, place)), 403, "forbidden");
     });
-    await turnedAway(asked);
+    await turnedAway(requestTo(route, operation, {}));
+  });
+
+  it.each(idsOf("watches"))("shows agents alone what waits, and nothing that is not live: %s", async (id) => {
+    const { route, operation } = of(id);
+    const [owner, other, agent] = [somebody(), somebody(), somebody("agent")];
+    const rows = await world.given(owner, { live: true, waits: true });
+    const hidden = await world.given(owner, {});
+    const { conversations: c } = world.db.tables;
+    await world.db.update(c).set({ control: "queue", queuedAt: 1 }).where(eq(c.id, hidden.conversation));
+    expectProblem(await world.ask(owner, of(id), {}), 403, "forbidden");
+    await turnedAway(requestTo(route, operation, {}));
+    const shown = await world.ask(agent, of(id), {});
+    succeeds(shown);
+    expect(uuidsOf(shown)).toContain(rows.conversation);
+    expect(uuidsOf(shown)).not.toContain(hidden.conversation);
+    const ofOther = await world.given(other, { live: true, waits: true });
+    const narrowed = await world.ask(agent, of(id), { named: { user: other.userId, in: "query" } });
+    expect(uuidsOf(narrowed)).toContain(ofOther.conversation);
+    expect(uuidsOf(narrowed)).not.toContain(rows.conversation);
   });
 
   it("asked the database for nothing without saying who it was for", () => {

@@ -12,8 +12,8 @@ export type Stream = {
   writes: string[];
   /** Reads one more write; throws where the stream has ended. */
   more(): Promise<void>;
-  /** Reads on until a frame is an event of this name; gives all frames so far. */
-  until(event: string): Promise<Frame[]>;
+  /** Reads on until a frame is an event of this name, or until the frames are what is wanted; gives all so far. */
+  until(wanted: string | ((frames: readonly Frame[]) => boolean)): Promise<Frame[]>;
   /** Reads to the end. */
   end(): Promise<Frame[]>;
   leave(): Promise<void>;
@@ -47,8 +47,9 @@ export async function openStream(
     headers: response.headers,
     writes,
     more,
-    async until(event) {
-      while (!frames().some((frame) => frame.event === event)) await more();
+    async until(wanted) {
+      const isThere = typeof wanted === "string" ? hasEvent(wanted) : wanted;
+      while (!isThere(frames())) await more();
       return frames();
     },
     async end() {
@@ -58,6 +59,8 @@ export async function openStream(
     leave: () => reader.cancel(),
   };
 }
+
+const hasEvent = (name: string) => (frames: readonly Frame[]) => frames.some(({ event }) => event === name);
 
 /** Every whole event of a stream; comments are none. */
 export function framesOf(text: string): Frame[] {

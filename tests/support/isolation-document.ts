@@ -71,11 +71,14 @@ function partsOf({ parameters = [], requestBody }: Described, resolve: (schema?:
 }
 
 /** Its row may be asked for while a turn runs there. */
-export const mayBeBusy = ({ manners }: Route): boolean => manners.some((manner) => "if_busy" in manner);
+export const mayBeBusy = ({ manners }: Route, { quiet = false }: Operation): boolean =>
+  !quiet && manners.some((manner) => "if_busy" in manner);
 
 export type Asked = { method: string; path: string; body?: Record<string, unknown> };
 
 export type Asking = {
+  /** Who asks: the id stands where an operation wants the caller's own. */
+  self?: string;
   /** The rows that it is for; none makes a new one, where it may. */
   rows?: Rows;
   /** A user that is named, and where. */
@@ -85,12 +88,14 @@ export type Asking = {
 };
 
 /** A valid request to an operation. */
-export function requestTo(route: Route, operation: Operation, { rows, named, more = {} }: Asking): Asked {
+export function requestTo(route: Route, operation: Operation, asking: Asking): Asked {
+  const { self = "somebody", rows, named, more = {} } = asking;
   const values: Record<Place, Record<string, unknown>> = {
-    path: { ...operation.path },
+    path: { ...operation.path, [USER]: self },
     query: {},
     body: { ...operation.body, ...more },
   };
+  if (operation.self) values[route.path.includes(`{${operation.self}}`) ? "path" : "body"][operation.self] = self;
   for (const { name, in: place } of rows ? route.ids : []) {
     const row = { ...ID_NAMES, ...operation.ids }[name];
     if (row) values[place][name] = rows?.[row];

@@ -1,7 +1,8 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { is, Param, Placeholder, sql } from "drizzle-orm";
 import type { Actor } from "../../src/core/identity.ts";
 import type { Db, Source, Step, Values, Verbs } from "../../src/db/db.ts";
-import { scopeSlots } from "../../src/db/scope.ts";
+import { type Scope, scopeSlots } from "../../src/db/scope.ts";
 import { batchedTurnWrites } from "../../src/db/turn-writes.ts";
 
 /** What the process does for itself, where no caller's scope belongs: files of `src`, or one function of a file. */
@@ -9,13 +10,20 @@ export const PROCESS: Readonly<Record<string, string>> = {
   "core/running.ts": "the turns it runs, which were begun in scope",
   "core/upkeep.ts": "leases, the text so far, keys whose time is over",
   "core/recovery.ts": "turns that others lost",
+  "core/watch.ts": "the revisions of the sessions that somebody watches, and no more of them",
   "db/turn-finish.ts": "the statements with which it ends a turn of its own",
   "db/turn-writes.ts finish": "ends a turn of its own: the fence is the turn that is still in progress",
 };
 
+/** Who the process is where it reads once for all who watch. No caller can be: each has an id. */
+const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
+
+/** Passes on what others ask: who asks stands behind it. */
+const PASSES_ON = ["db/announcing.ts"];
+
 export type Recorder = {
-  /** Whose request is being answered; null where it must touch no rows. */
-  caller: Actor | null;
+  /** Does the work for a caller, whose accesses are all that it may make; null where it must touch no rows. */
+  as<R>(caller: Actor | null, work: () => R): R;
   /** Accesses that did not say who they were for, in words. */
   unlawful: string[];
   /** How many there were, lawful or not, beside those of the process itself. */
@@ -23,18 +31,26 @@ export type Recorder = {
   over(db: Db): Db;
 };
 
-/** Stands between a service and its database, and holds every access against the caller of the moment. */
+/**
+ * Stands between a service and its database, and holds every access against the caller for whom it is made. What the
+ * process reads for all who watch must be a conversation that some caller has found in scope before.
+ */
 export function createRecorder(database: "SQLite" | "Postgres"): Recorder {
   const slotsOf = slotReader();
-  const recorder: Recorder = { caller: null, unlawful: [], seen: 0, over };
+  const callers = new AsyncLocalStorage<Actor | null>();
+  const found = new Set<unknown>();
+  const recorder: Recorder = { as: (caller, work) => callers.run(caller, work), unlawful: [], seen: 0, over };
 
   function judge(values: Values<string>, slots: ReadonlySet<string>): void {
     const by = accessor();
     if (by.some((name) => name in PROCESS)) return;
     recorder.seen++;
-    const { caller } = recorder;
-    if (!caller) recorder.unlawful.push(`${by[1]} ran for a request that may touch nothing`);
-    else if (!isFor(caller, values, slots)) recorder.unlawful.push(`${by[1]} did not say who it was for`);
+    const caller = callers.getStore();
+    const say = (what: string) => recorder.unlawful.push(`${by[1]} ${what}`);
+    if (isFor(EVERYBODY, values, slots)) {
+      if (!found.has(placeOf(values))) say("read for all who watch what none had found");
+    } else if (!caller) say("ran for a request that may touch nothing");
+    else if (!isFor(caller, values, slots)) say("did not say who it was for");
   }
 
   function over(db: Db): Db {
@@ -46,13 +62,18 @@ export function createRecorder(database: "SQLite" | "Postgres"): Recorder {
     const own: Db = {
       ...db,
       ...{ select: raw("select"), insert: raw("insert"), update: raw("update"), delete: raw("delete") },
-      all(statement, values) {
+      async all(statement, values) {
         judge(values, slotsOf(db, statement));
-        return db.all(statement, values);
+        const rows = await db.all(statement, values);
+        if (rows.length > 0) found.add(placeOf(values));
+        for (const row of rows as { turn?: { id: string } }[]) if (row?.turn) found.add(row.turn.id);
+        return rows;
       },
       batch(steps) {
-        const [first] = steps as readonly Step<unknown>[];
+        const [first, ...others] = steps as readonly Step<unknown>[];
         if (first) judge(first.values, first.guard ? slotsOf(db, first.statement) : new Set());
+        const strays = others.some(({ values }) => isElsewhere(values, first?.values));
+        if (strays) recorder.unlawful.push(`${accessor()[1]} changed a conversation that its guard is not of`);
         return db.batch(steps);
       },
     };
@@ -79,10 +100,19 @@ export function createRecorder(database: "SQLite" | "Postgres"): Recorder {
 }
 
 /** The scope is the caller's, or the row belongs to the caller's user. */
-function isFor(caller: Actor, values: Values<string>, slots: ReadonlySet<string>): boolean {
+function isFor(caller: Scope & { userId?: string }, values: Values<string>, slots: ReadonlySet<string>): boolean {
   if (scopeSlots.every((slot) => slots.has(slot))) return scopeSlots.every((slot) => values[slot] === caller[slot]);
   return slots.has("userId") && (values["userId"] === caller.self || values["userId"] === caller.userId);
 }
+
+/** The conversation or the turn that a reading is of. */
+const placeOf = (values: Values<string>): unknown => values["turnId"] ?? values["conversationId"] ?? values["id"];
+
+/** Of another conversation than the guard's. */
+const isElsewhere = ({ conversationId }: Values<string>, guarded: Values<string> | undefined): boolean =>
+  conversationId !== undefined &&
+  guarded?.["conversationId"] !== undefined &&
+  conversationId !== guarded["conversationId"];
 
 /** The slots that stand in the SQL of a statement, whatever it declares. */
 function slotReader() {
@@ -107,6 +137,6 @@ function accessor(): [string, string] {
   const frames = [
     ...(new Error().stack ?? "").matchAll(/at (?:async )?(?:[\w$]+\.)?([\w$<>]+) .*\/src\/((?:core|db)\/[\w-]+\.ts)/g),
   ];
-  const [, name = "?", file = "?"] = frames[0] ?? [];
+  const [, name = "?", file = "?"] = frames.find(([, , at = ""]) => !PASSES_ON.includes(at)) ?? [];
   return [file, `${file} ${name}`];
 }

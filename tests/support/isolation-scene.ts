@@ -1,13 +1,13 @@
 import { expect } from "vitest";
 import type { Called } from "./app.ts";
-import { expectProblem } from "./http-expect.ts";
-import { type Asking, mayBeBusy, type Route, requestTo } from "./isolation-document.ts";
-import type { Operation, Rows } from "./isolation-operations.ts";
-import { type Caller, noRows, somebody, type World, withoutRequestId } from "./isolation-world.ts";
+import { expectProblem, PATIENT } from "./http-expect.ts";
+import { type Asking, mayBeBusy } from "./isolation-document.ts";
+import type { Rows } from "./isolation-operations.ts";
+import { type Caller, somebody } from "./isolation-people.ts";
+import { noRows } from "./isolation-rows.ts";
+import { type Tried, type World, withoutRequestId } from "./isolation-world.ts";
 
-export type Scene = {
-  operation: Operation;
-  route: Route;
+export type Scene = Tried & {
   owner: Caller;
   rows: Rows;
   strangers: Caller[];
@@ -16,20 +16,19 @@ export type Scene = {
   notFound(caller: Caller, asking: Omit<Asking, "rows"> & { key?: string }): Promise<void>;
   /** The owner is shown the same before and after, nothing is stored, and no provider hears of it. */
   untouched(work: () => Promise<void>): Promise<void>;
+  /** What a caller was told, once the turn that it began, if any, has ended; its state is left out. */
+  settled(called: Called): Promise<unknown>;
 };
 
-/** An owner with rows that an operation reaches for, and strangers. */
-export async function givenScene(world: World, tried: { operation: Operation; route: Route }): Promise<Scene> {
+/** An owner with rows that an operation reaches for, and strangers: an agent is one unless they are live. */
+export async function givenScene(world: World, tried: Tried, { live }: { live: boolean }): Promise<Scene> {
   const { operation, route } = tried;
   const { provider } = world;
   const owner = somebody();
-  const rows = await world.given(owner, operation.running === true || mayBeBusy(route));
-  const strangers = [somebody(), ...(operation.agent === "served" ? [] : [somebody("agent")])];
-  const ask: Scene["ask"] = (caller, asking, key) => {
-    const named = asking.named?.user;
-    const more = { ...(key && { key }), ...(named !== undefined && { named }) };
-    return world.call(caller, requestTo(route, operation, asking), more);
-  };
+  const running = operation.running === true || mayBeBusy(route, operation);
+  const rows = await world.given(owner, { running, live, waits: live && operation.waits === true });
+  const strangers = [somebody(), ...(live ? [] : [somebody("agent")])];
+  const ask: Scene["ask"] = (caller, asking, key) => world.ask(caller, tried, asking, key);
   return {
     ...{ ...tried, owner, rows, strangers, ask },
     async notFound(caller, { key, ...asking }) {
@@ -45,6 +44,14 @@ export async function givenScene(world: World, tried: { operation: Operation; ro
       await work();
       expect(await world.everything(owner, rows)).toEqual(before);
       expect([provider.asked.length, provider.busy()]).toEqual([asked, busy]);
+    },
+    async settled(called) {
+      const { turn, ...others } = called.json ?? {};
+      if (!turn) return said(called);
+      const path = `/api/v1/turns/${turn.id}`;
+      const status = async () => (await world.call(owner, { method: "GET", path })).json.status;
+      await expect.poll(status, PATIENT).toBe("completed");
+      return said({ ...called, json: { ...others, turn: turn.id } });
     },
   };
 }

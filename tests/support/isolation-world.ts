@@ -1,19 +1,21 @@
-import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect } from "vitest";
-import { actAs, type Role } from "../../src/core/identity.ts";
+import { afterAll, beforeAll } from "vitest";
+import { actAs } from "../../src/core/identity.ts";
 import type { Db } from "../../src/db/db.ts";
-import { mintToken } from "../../src/http/tokens.ts";
 import { type Called, SECRET } from "./app.ts";
 import type { databases } from "./databases.ts";
 import { type HttpApp, startHttp } from "./http-app.ts";
-import { PATIENT } from "./http-expect.ts";
 import { openStream } from "./http-stream.ts";
-import { type Asked, type Route, requestTo, routesOf } from "./isolation-document.ts";
+import { type Asked, type Asking, type Route, requestTo, routesOf } from "./isolation-document.ts";
 import { type Operation, operations, type Rows } from "./isolation-operations.ts";
+import { type Caller, tokenOf } from "./isolation-people.ts";
 import { createRecorder, type Recorder } from "./isolation-record.ts";
+import { giverOf, WAIT, type Wanted } from "./isolation-rows.ts";
 import { type Provider, startProvider } from "./provider.ts";
 
-export type Caller = { role: Role; userId: string };
+/** An operation, and what the document says of it. */
+export type Tried = { operation: Operation; route: Route };
+
+type More = { key?: string | undefined; named?: string | undefined; until?: Operation["until"] };
 
 /** One service, and what is needed to try it as anybody. */
 export type World = {
@@ -21,27 +23,21 @@ export type World = {
   provider: Provider;
   recorder: Recorder;
   routes: Map<string, Route>;
+  db: Db;
   /** As somebody, who may name a user; every access to the database is held against them. */
-  call(caller: Caller | null, asked: Asked, more?: { key?: string; named?: string }): Promise<Called>;
+  call(caller: Caller | null, asked: Asked, more?: More): Promise<Called>;
+  /** An operation as somebody. */
+  ask(caller: Caller | null, tried: Tried, asking: Asking, key?: string): Promise<Called>;
   withToken(token: string, asked: Asked): Promise<Called>;
-  /** Rows of an owner: a conversation with an answer, and a turn that runs if so wanted. */
-  given(owner: Caller, running: boolean): Promise<Rows>;
+  /** Rows of an owner: a conversation with a question, something that hangs on it, and an answer. */
+  given(owner: Caller, wanted: Wanted): Promise<Rows>;
+  /** What somebody is shown of an owner's rows and of its own lists, by operation. */
+  shown(viewer: Caller, rows: Rows): Promise<Record<string, { status: number; answer: unknown }>>;
   /** Everything that the owner is shown of its rows and its lists, and everything that is stored. */
   everything(owner: Caller, rows: Rows): Promise<unknown>;
 };
 
 type Started = Pick<World, "app" | "provider" | "recorder">;
-
-/** The last message of who is never answered; one that was interrupted is shown with what was said next. */
-const WAIT = /^Wait for me, [\w-]+$/;
-let people = 0;
-
-/** Somebody whom no other test has. */
-export const somebody = (role: Role = "user"): Caller => ({ role, userId: `${role}-${++people}` });
-
-export const noRows = (): Rows => ({ conversation: randomUUID(), turn: randomUUID(), answer: randomUUID() });
-
-const tokenOf = ({ userId: sub, role }: Caller) => mintToken(SECRET, { sub, role, expires: "1h" });
 
 export function useWorld({ database, fresh }: (typeof databases)[number]): World {
   const world = {} as World;
@@ -65,7 +61,13 @@ export function useWorld({ database, fresh }: (typeof databases)[number]): World
     const app = await startHttp(env, { over });
     const routes = routesOf((await app.call("GET", "/openapi.json")).json);
     if (!db) throw new Error("the service opened no database");
-    Object.assign(world, { app, provider, recorder, routes }, callsOf({ app, provider, recorder }), looksOf(world, db));
+    const started = { app, provider, recorder };
+    const calls = callsOf(started);
+    Object.assign(
+      world,
+      { ...started, routes, db, ...calls, given: giverOf({ ...started, call: calls.call }) },
+      looksOf(world, db),
+    );
   });
   afterAll(async () => {
     await world.app?.stop();
@@ -74,46 +76,55 @@ export function useWorld({ database, fresh }: (typeof databases)[number]): World
   return world;
 }
 
-function callsOf({ app, provider, recorder }: Started): Pick<World, "call" | "withToken" | "given"> {
-  const withToken: World["withToken"] = (token, { method, path, body }) => {
-    recorder.caller = null;
-    return app.call(method, path, body, { authorization: `Bearer ${token}` });
-  };
-  const call: World["call"] = async (caller, { method, path, body }, { key, named } = {}) => {
+type Calls = Pick<World, "call" | "ask" | "withToken">;
+
+function callsOf({ app, recorder }: Started): Calls {
+  const withToken: World["withToken"] = (token, { method, path, body }) =>
+    recorder.as(null, () => app.call(method, path, body, { authorization: `Bearer ${token}` }));
+  const call: World["call"] = async (caller, asked, { key, named, until } = {}) => {
     const mayName = caller && (caller.role !== "user" || named === undefined || named === caller.userId);
-    recorder.caller = mayName ? actAs(caller, named) : null;
-    return app.call(method, path, body, {
+    const headers = {
       ...(caller && { authorization: `Bearer ${await tokenOf(caller)}` }),
-      ...(key && { "idempotency-key": key }),
+      ...(key !== undefined && { "idempotency-key": key }),
+    };
+    return recorder.as(mayName ? actAs(caller, named) : null, () => {
+      const { method, path, body } = asked;
+      return until ? glimpse(app, { asked, headers, until }) : app.call(method, path, body, headers);
     });
   };
   return {
     withToken,
     call,
-    async given(owner, running) {
-      const sent = await call(owner, { method: "POST", path: "/api/chat/send", body: { message: "What is mine?" } });
-      const { conversation_id: conversation, turn_id, message_id: answer } = sent.json;
-      if (!running) return { conversation, turn: turn_id, answer };
-      const wait = `Wait for me, ${turn_id}`;
-      const body = { chat_id: conversation, message: wait, stream: true };
-      const stream = await openStream(app, "POST", "/chat", body, { authorization: `Bearer ${await tokenOf(owner)}` });
-      const [started] = await stream.until("turn.started");
-      const isAsked = () => provider.asked.some(({ body: { messages } }) => messages.at(-1)?.content === wait);
-      await expect.poll(isAsked, PATIENT).toBe(true);
-      await stream.leave();
-      return { conversation, turn: started?.data.turn_id, answer };
+    ask(caller, { operation, route }, asking, key) {
+      const self = caller?.userId;
+      const inPath = route.names.includes("path") ? self : undefined; // a user stands there, named or not
+      const asked = requestTo(route, operation, { ...(self !== undefined && { self }), ...asking });
+      return call(caller, asked, { key, named: asking.named?.user ?? inPath, until: operation.until });
     },
   };
 }
 
-function looksOf(world: World, db: Db): Pick<World, "everything"> {
-  async function shown(owner: Caller, rows: Rows) {
-    const looks = [...world.routes].filter(([id, route]) => isLook(operations[id], route));
-    const seen: Record<string, unknown> = {};
-    for (const [id, route] of looks) {
-      const asked = requestTo(route, operations[id] as Operation, { rows });
-      if (id === "streamTurn" && (await isRunning(owner, rows))) continue; // it would not end
-      const { status, json, text } = await world.call(owner, asked);
+type Glimpsed = { asked: Asked; headers: Record<string, string>; until: NonNullable<Operation["until"]> };
+
+/** A stream that does not end, as far as is wanted; or what came in place of one, whole. */
+async function glimpse(app: HttpApp, { asked, headers, until }: Glimpsed): Promise<Called> {
+  const stream = await openStream(app, asked.method, asked.path, asked.body, headers);
+  const isStream = stream.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+  if (isStream) await stream.until(until);
+  else await stream.end();
+  await stream.leave();
+  const text = stream.writes.join("");
+  return { status: stream.status, headers: stream.headers, text, json: isStream ? undefined : JSON.parse(text) };
+}
+
+function looksOf(world: World, db: Db): Pick<World, "shown" | "everything"> {
+  async function shown(viewer: Caller, rows: Rows) {
+    const seen: Awaited<ReturnType<World["shown"]>> = {};
+    for (const [id, route] of world.routes) {
+      const operation = operations[id];
+      if (!operation || !isLook(operation, route)) continue;
+      if (id === "streamTurn" && (await isRunning(viewer, rows))) continue; // it would not end
+      const { status, json, text } = await world.ask(viewer, { operation, route }, { rows });
       seen[id] = { status, answer: withoutRequestId(json ?? text) };
     }
     return seen;
@@ -122,7 +133,7 @@ function looksOf(world: World, db: Db): Pick<World, "everything"> {
     (await world.call(owner, { method: "GET", path: `/api/v1/turns/${turn}` })).json.status === "in_progress";
 
   async function stored() {
-    const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones } = db.tables;
+    const { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers } = db.tables;
     const rows: Record<string, unknown>[][] = [
       await db.select().from(conversations).orderBy(conversations.id),
       await db.select().from(messages).orderBy(messages.id),
@@ -130,14 +141,15 @@ function looksOf(world: World, db: Db): Pick<World, "everything"> {
       await db.select().from(turns).orderBy(turns.id),
       await db.select().from(idempotencyKeys).orderBy(idempotencyKeys.userId, idempotencyKeys.key),
       await db.select().from(tombstones).orderBy(tombstones.id),
+      await db.select().from(readMarkers).orderBy(readMarkers.conversationId, readMarkers.readerId),
     ];
     return rows.flat().map((row) => ({ ...row, leaseUntil: null })); // the process renews its leases
   }
-  return { everything: async (owner, rows) => ({ shown: await shown(owner, rows), stored: await stored() }) };
+  return { shown, everything: async (owner, rows) => ({ shown: await shown(owner, rows), stored: await stored() }) };
 }
 
-const isLook = (operation: Operation | undefined, { method }: Route): boolean =>
-  method === "GET" && (operation?.kind === "reaches" || operation?.kind === "lists");
+const isLook = ({ kind }: Operation, { method }: Route): boolean =>
+  method === "GET" && (kind === "reaches" || kind === "lists");
 
 /** What a client is told, beside the id that each request has of its own. */
 export const withoutRequestId = (answer: unknown): unknown =>

@@ -1,0 +1,112 @@
+import { and, eq, sql } from "drizzle-orm";
+import { type Db, guard, statement, step } from "../db/db.ts";
+import { hasRoom } from "../db/extension-writes.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
+import { deleteMessageRow, editMessageRow, forgetTitle, resettle, takeChangeRev } from "../db/session-writes.ts";
+import type { Message } from "../db/tables.ts";
+import { AppError } from "./errors.ts";
+import type { Actor } from "./identity.ts";
+import {
+  extensionSteps,
+  MOST_EXTENSIONS,
+  type PostDeps,
+  refuseIfEnded,
+  refuseIfFull,
+  tried,
+  untilDone,
+  withIds,
+} from "./posting.ts";
+import { titleFrom } from "./text.ts";
+import { findPost, getLivingPost, type Post } from "./thread.ts";
+
+/** What people change of what they said, or take back. */
+
+/** An agent's notes are its own as well; an answer is nobody's but an admin's. */
+const isSender = (actor: Actor, { role, senderId }: Message): boolean =>
+  senderId === actor.self && (actor.sees === "own" ? role === "user" : role !== "assistant");
+
+/** A message that the actor may change. */
+async function getOwnPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const message = await getLivingPost(db, actor, id);
+  if (actor.sees !== "all" && !isSender(actor, message)) {
+    throw new AppError("forbidden", "A message is changed by its sender or an admin.");
+  }
+  await refuseIfEnded(db, actor, message.conversationId);
+  if (message.status === "in_progress") throw stillMade(message.turnId);
+  return message;
+}
+
+const stillMade = (turnId: string | null) =>
+  new AppError("conversation_busy", "The answer is still being made.", turnId === null ? {} : { turnId });
+
+/**
+ * Gives a message another text; the old one goes to its history. Throws 404 as `getLivingPost` does, 403 where the actor is
+ * neither its sender nor an admin, 409 where the session has ended or the answer is still being made, 422 where its history
+ * is full.
+ */
+export async function editPost(
+  { db, clock }: PostDeps,
+  actor: Actor,
+  { id, content }: { id: string; content: string },
+) {
+  await untilDone(async () => {
+    const before = await getOwnPost(db, actor, id);
+    refuseIfFull(before);
+    const { conversationId } = before;
+    // History is in the order of the edits, whatever the clocks of several instances say.
+    const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
+    const data = { content: before.content, edited_at: new Date(now).toISOString() };
+    const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
+    return tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now }),
+      guard(hasRoom, { messageId: id, authorId: null, emoji: null, most: MOST_EXTENSIONS }),
+      guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
+      ...extensionSteps(history),
+      step(resettle, { conversationId }),
+    ]);
+  });
+  return findPost(db, actor, id);
+}
+
+const selectAnswering = statement([...scopeSlots, "conversationId", "id"], (db, $) => {
+  const { turns: t, conversations: c } = db.tables;
+  return db
+    .select({ id: t.id })
+    .from(t)
+    .innerJoin(c, eq(c.id, t.conversationId))
+    .where(
+      and(
+        eq(t.conversationId, $.conversationId),
+        inScope(db, $),
+        eq(t.userMessageId, $.id),
+        sql`${t.status} in ('queued', 'in_progress')`,
+      ),
+    );
+});
+
+/**
+ * Leaves a message out of everything but an admin's view. Throws as `editPost` does, 404 where it is deleted already, 409
+ * also for a question that is still being answered.
+ */
+export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: string): Promise<Post> {
+  await untilDone(async () => {
+    const before = await getOwnPost(db, actor, id);
+    const { conversationId } = before;
+    const [answering] = await db.all(selectAnswering, { ...actor, conversationId, id });
+    if (answering) throw stillMade(answering.id);
+    const now = clock();
+    return tried(db, [
+      guard(takeChangeRev, { ...actor, conversationId, now }),
+      guard(deleteMessageRow, { conversationId, id, now }),
+      step(resettle, { conversationId }),
+      ...titlesFrom(before).map((title) => step(forgetTitle, { conversationId, title })),
+    ]);
+  });
+  return findPost(db, actor, id);
+}
+
+/** The titles that a conversation may have from a message: from what it says, and what it said before. */
+function titlesFrom({ content, extensions }: Post): string[] {
+  const history = extensions.filter(({ type }) => type === "edit_history");
+  return [...new Set([content, ...history.map(({ data }) => String(data["content"]))].map(titleFrom))];
+}
