@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { mintToken } from "../../src/http/tokens.ts";
 import { as, type Called, read, SECRET } from "./app.ts";
-import { type Description, describeDocument } from "./fuzz-document.ts";
+import { type Description, describeDocument, type Operation } from "./fuzz-document.ts";
 import { isEndless, judge } from "./fuzz-judge.ts";
 import { createPool, type Pool } from "./fuzz-pool.ts";
 import { type Caller, curlOf, type Draft, pathOf, requests, type Sent, sentOf } from "./fuzz-request.ts";
@@ -13,10 +13,19 @@ import { type HttpApp, startHttp } from "./http-app.ts";
 const PATIENCE_MS = 10_000;
 
 export type Tally = Map<string, { sent: number; done: number }>;
-type Run = { seed: number; numRuns: number; tally: Tally };
+type Run = {
+  seed: number;
+  numRuns: number;
+  tally: Tally;
+  /** Operations that have not succeeded by then are tried on for a while, but for those that never do. */
+  insist?: { except: readonly string[] };
+};
+
+/** Requests more to an operation that has not succeeded. */
+const MORE_RUNS = 400;
 
 /** Sends so many requests to a service with this environment, and holds every answer to its document. */
-export async function fuzz(env: Record<string, string>, { seed, numRuns, tally }: Run): Promise<void> {
+export async function fuzz(env: Record<string, string>, { seed, numRuns, tally, insist }: Run): Promise<void> {
   const app = await startHttp({ RATE_LIMIT: "off", ...env });
   const unheard: unknown[] = [];
   const hear = (reason: unknown) => void unheard.push(reason);
@@ -26,10 +35,16 @@ export async function fuzz(env: Record<string, string>, { seed, numRuns, tally }
     for (const { name } of description.operations) if (!tally.has(name)) tally.set(name, { sent: 0, done: 0 });
     const pool = createPool();
     const callers = env["JWT_SECRET"] === undefined ? openCallers : await closedCallers();
-    const property = fc.asyncProperty(requests(description, callers), (draft) =>
-      tryOne({ app, description, pool, tally, unheard }, draft),
-    );
+    const world = { app, description, pool, tally, unheard };
+    const property = fc.asyncProperty(requests(description, callers), (draft) => tryOne(world, draft));
     await fc.assert(property, { seed, numRuns, includeErrorInReport: true });
+    const isMissing = ({ name }: Operation) => insist && !insist.except.includes(name) && tally.get(name)?.done === 0;
+    for (const operation of description.operations.filter(isMissing)) {
+      const more = fc.asyncProperty(requests({ ...description, operations: [operation] }, callers), async (draft) => {
+        if (isMissing(operation)) await tryOne(world, draft);
+      });
+      await fc.assert(more, { seed, numRuns: MORE_RUNS, includeErrorInReport: true });
+    }
   } finally {
     process.off("unhandledRejection", hear);
     await app.stop();
