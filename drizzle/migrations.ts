@@ -145,6 +145,22 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sql": [
       "CREATE TABLE \"deliveries\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"lease_until\" bigint,\n\t\"attempts\" integer DEFAULT 0 NOT NULL,\n\t\"retry_at\" bigint,\n\t\"error\" text\n);"
     ]
+  },
+  {
+    "tag": "0006_json_as_json",
+    "when": 1795554777886,
+    "sha256": "394366e00d0fa4ca48635d57de6fff6117a51a02399a7e14326cf2aed8048d62",
+    "sql": [
+      "-- JSON that was stored in a batch of several statements is a JSON string that holds it: here it becomes what it holds.\nUPDATE \"turns\" SET \"options\" = (\"options\" #>> '{}')::json WHERE json_typeof(\"options\") = 'string';",
+      "UPDATE \"turns\" SET \"usage\" = (\"usage\" #>> '{}')::json WHERE json_typeof(\"usage\") = 'string';",
+      "UPDATE \"turns\" SET \"attempts\" = (\"attempts\" #>> '{}')::json WHERE json_typeof(\"attempts\") = 'string';",
+      "UPDATE \"turns\" SET \"error\" = (\"error\" #>> '{}')::json WHERE json_typeof(\"error\") = 'string';",
+      "UPDATE \"turns\" SET \"context\" = (\"context\" #>> '{}')::json WHERE json_typeof(\"context\") = 'string';",
+      "UPDATE \"conversations\" SET \"metadata\" = (\"metadata\" #>> '{}')::json WHERE json_typeof(\"metadata\") = 'string';",
+      "UPDATE \"messages\" SET \"metadata\" = (\"metadata\" #>> '{}')::json WHERE json_typeof(\"metadata\") = 'string';",
+      "UPDATE \"message_extensions\" SET \"data\" = (\"data\" #>> '{}')::json WHERE json_typeof(\"data\") = 'string';",
+      "UPDATE \"idempotency_keys\" SET \"response\" = (\"response\" #>> '{}')::json WHERE json_typeof(\"response\") = 'string';"
+    ]
   }
 ],
 };

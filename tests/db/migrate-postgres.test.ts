@@ -42,4 +42,28 @@ describe("starting on Postgres", () => {
     await both;
     expect(await outside`select id from gate`).toHaveLength(1);
   });
+
+  it("makes JSON of JSON that an earlier version stored as a string of it", async () => {
+    const url = await freshPostgres();
+    const client = connectPostgres(url);
+    await migratePostgres(
+      client,
+      migrations.postgres.filter(({ tag }) => tag < "0006"),
+    );
+    const usage = { input_tokens: 7, output_tokens: 5, estimated: false };
+    for (const value of [JSON.stringify(usage), JSON.stringify(JSON.stringify(usage)), null]) {
+      await client.unsafe(
+        `insert into turns (id, conversation_id, user_id, user_message_id, message_id, status, model, usage, created_at)
+         values ($1, $1, 'ann', $1, $1, 'completed', 'fast', $2::text::json, 1)`,
+        [nextId(), value],
+      );
+    }
+    await migratePostgres(client);
+    const rows = await client`select usage, usage ->> 'input_tokens' as tokens from turns order by id`;
+    expect(rows.map(({ usage, tokens }) => [usage, tokens])).toEqual([
+      [usage, "7"],
+      [usage, "7"],
+      [null, null],
+    ]);
+  });
 });
