@@ -59,7 +59,7 @@ function freshSqlite({ folder }: Stage): Fresh {
 }
 
 /** Databases on DATABASE_URL_BENCH, from where they are taken away at the end, else on a Postgres of our own. */
-async function freshPostgres({ processes, folder, afterwards }: Stage): Promise<Fresh> {
+export async function freshPostgres({ processes, folder, afterwards }: Stage): Promise<Fresh> {
   const given = process.env["DATABASE_URL_BENCH"];
   const { url } = given
     ? { url: given }

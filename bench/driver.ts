@@ -16,11 +16,17 @@ const { values: given } = parseArgs({
     warmup: { type: "string", default: "2" },
     seconds: { type: "string", default: "4" },
     turns: { type: "string", default: "16" },
+    /** A file with the ids of conversations to go through, each once, in place of new ones; then it is over. */
+    conversations: { type: "string", default: "" },
+    ask: { type: "string", default: "turn" },
   },
 });
 const { hostname, port } = new URL(given.url);
 const turnsPerConversation = Number(given.turns);
 const LATE_MS = 30_000;
+const stored: string[] | null = given.conversations ? JSON.parse(readFileSync(given.conversations, "utf8")) : null;
+/** What stands in every answer. */
+const expected = given.ask === "turn" ? ANSWER : '"messages":[';
 
 let latencies: number[] = [];
 let over = false;
@@ -35,10 +41,16 @@ function runClient(): Promise<void> {
     let asked = 0;
 
     function ask() {
-      if (turnsPerConversation > 0 && turns % turnsPerConversation === 0) conversation = undefined;
+      if (turnsPerConversation > 0 && turns % turnsPerConversation === 0) conversation = stored?.pop();
+      if (stored && conversation === undefined) return leave();
       turns++;
       asked = performance.now();
       socket.write(requestFor(conversation));
+    }
+
+    function leave() {
+      socket.removeAllListeners("close").destroy();
+      resolve();
     }
 
     socket.on("connect", ask);
@@ -48,17 +60,18 @@ function runClient(): Promise<void> {
       held += text;
       if (!isWhole(held)) return;
       latencies.push(performance.now() - asked);
-      if (!held.startsWith("HTTP/1.1 200 ") || !held.includes(ANSWER)) return reject(new Error(`no turn: ${held}`));
+      if (!held.startsWith("HTTP/1.1 200 ") || !held.includes(expected)) return reject(new Error(`no turn: ${held}`));
       conversation ??= /"conversation_id":"([^"]+)"/.exec(held)?.[1];
       held = "";
-      if (!over) return ask();
-      socket.removeAllListeners("close").destroy();
-      resolve();
+      if (over) leave();
+      else ask();
     });
   });
 }
 
 function requestFor(conversation_id: string | undefined): string {
+  if (given.ask === "session")
+    return `GET /api/v1/sessions/${conversation_id} HTTP/1.1\r\nhost: ${hostname}:${port}\r\n\r\n`;
   const body = JSON.stringify({ message: QUESTION, conversation_id });
   return `POST /api/chat/send HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 }
@@ -80,7 +93,7 @@ function cpuSeconds(): number {
   }
 }
 
-const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000).unref());
 
 async function measure(): Promise<Load> {
   const clients = Promise.all(Array.from({ length: Number(given.clients) }, runClient));
