@@ -44,7 +44,7 @@ export async function openBus(carrier: Carrier | null, log: Log): Promise<OpenBu
     async close() {
       listeners.clear();
       await post?.close();
-      await unsubscribe?.();
+      await unsubscribe?.().catch(() => {}); // its connection may be lost already
     },
   };
 }

@@ -81,7 +81,9 @@ async function ask({ one, db, owner, id }: Scene, what: Ask): Promise<unknown> {
     const { ifBusy, wanted } = what;
     return send(one, { owner, id }, "a question", { ifBusy, wanted, options });
   }
-  const messageId = (await messagesOf(db, id)).findLast(({ role }) => role === "assistant")?.id;
+  const messages = await messagesOf(db, id);
+  if (messages.some(({ role, deletedAt }) => role === "user" && deletedAt !== null)) return; // nothing may be left to ask
+  const messageId = messages.findLast(({ role }) => role === "assistant")?.id;
   return messageId && ours(await regenerate(one, owner, { messageId, model: undefined, key: null, options }));
 }
 
