@@ -6,7 +6,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { openLog } from "../../src/http/log.ts";
 import { as, SECRET } from "../support/app.ts";
 import { freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
@@ -36,6 +37,9 @@ const forbidden = [...Object.values(SECRETS), ...Object.values(SECRETS).map(enco
 function expectNoSecret(text: string): void {
   for (const secret of forbidden) expect(text).not.toContain(secret);
 }
+
+/** Words of a user, which no log has either. */
+const TEXT = "marker-of-a-message";
 
 /** Answers everybody with a failure that repeats all it was sent, as a server does whose debug mode was forgotten. */
 const parrot = createServer((request, response) => {
@@ -115,6 +119,7 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     await expect.poll(log, PATIENT).toContain("orphan: ");
     await wire.cut();
     expect(await call("/chats")).toBe(500);
+    expect(await call("/api/chat/send", { message: TEXT })).toBe(500);
     expect(await call("/health", undefined, {})).toBe(503);
     await wire.mend();
     expect(service.exitCode()).toBeNull();
@@ -123,8 +128,21 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     expect(log()).toMatch(/Redis is away/);
     expect(log()).toMatch(/a request failed/);
     expectNoSecret(log());
+    expect(log()).not.toMatch(new RegExp(`${TEXT}|alice|\\bfrom "`)); // a statement, or what it was given
     expectNoSecret(answers.join("\n"));
   });
+});
+
+it("fields are cut out by their names, and errors by what hangs on them", () => {
+  const written: string[] = [];
+  vi.spyOn(process.stdout, "write").mockImplementation((line) => written.push(String(line)) > 0);
+  const { log } = openLog("info", "pretty");
+  const named = { authorization: "by-name-1", cookie: "by-name-2", apiKey: "by-name-3" };
+  const error = Object.assign(new Error("it failed"), { request: named, params: ["by-name-4"], query: "by-name-5" });
+  log.info({ headers: named, err: error, other: "is shown" }, "a line");
+  vi.restoreAllMocks();
+  expect(written.join("")).toMatch(/a line .*it failed.*is shown/);
+  expect(written.join("")).not.toContain("by-name");
 });
 
 it.each(runtimes)("a start on %s that is refused shows none", async (runtime) => {
