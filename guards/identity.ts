@@ -39,15 +39,6 @@ export const identity: readonly Guard[] = [
   },
   {
     threat: "API2",
-    what: "no algorithm borrows the keys of another",
-    file: "src/http/tokens.ts",
-    from: 'keys.set("RS256", published).set("ES256", published);',
-    to: 'keys.set("RS256", published).set("ES256", published).set("HS256", keys.get("HS256") ?? published);',
-    test: tokens,
-    name: "the symmetric key of the set",
-  },
-  {
-    threat: "API2",
     what: "a token runs out",
     file: "src/http/tokens.ts",
     from: 'requiredClaims: ["exp", "sub"]',

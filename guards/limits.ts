@@ -2,7 +2,6 @@ import type { Guard } from "./guard.ts";
 
 const bodies = "tests/http/bodies.test.ts";
 const hostileBodies = "tests/http/hostile-bodies.test.ts";
-const slow = "tests/scenarios/slow-clients.test.ts";
 
 /** What one caller may take. */
 export const limits: readonly Guard[] = [
@@ -63,7 +62,7 @@ export const limits: readonly Guard[] = [
     test: "tests/http/open-streams.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "open turns have a limit (batched: SQLite)",
     file: "src/db/allowance.ts",
     from: "(${mostTurns} is null or ${openTurnsOf(db, owner)} < ${mostTurns})",
@@ -71,7 +70,7 @@ export const limits: readonly Guard[] = [
     test: "tests/core/allowance-turns.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "open turns have a limit (raw: Postgres)",
     file: "src/db/postgres-turns.ts",
     from: "(${mostTurns}::int is null or ${mostTurns}::int > (",
@@ -80,7 +79,7 @@ export const limits: readonly Guard[] = [
     name: "Postgres",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "tokens a day have a limit (batched: SQLite)",
     file: "src/db/allowance.ts",
     from: "(${mostTokens} is null or ${tokensOf(db, owner, $.since)} < ${mostTokens})",
@@ -88,7 +87,7 @@ export const limits: readonly Guard[] = [
     test: "tests/core/allowance-tokens.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "tokens a day have a limit (raw: Postgres)",
     file: "src/db/postgres-turns.ts",
     from: "(${mostTokens}::bigint is null or ${mostTokens}::bigint > (",
@@ -97,7 +96,7 @@ export const limits: readonly Guard[] = [
     name: "Postgres",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "a deleted conversation's running turn is paid for by its user",
     file: "src/core/run.ts",
     from: "await recordUse(deps.db, state);",
@@ -105,7 +104,7 @@ export const limits: readonly Guard[] = [
     test: "tests/core/allowance-tokens.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "the line of a conversation has an end",
     file: "src/db/turn-writes.ts",
     from: "QUEUE_LIMIT = 16",
@@ -113,7 +112,7 @@ export const limits: readonly Guard[] = [
     test: "tests/http/chat-turns.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "a turn has a deadline",
     file: "src/start.ts",
     from: "total: config.TURN_TIMEOUT_MS,",
@@ -121,7 +120,7 @@ export const limits: readonly Guard[] = [
     test: "tests/scenarios/faults.test.ts",
   },
   {
-    threat: "LLM10",
+    threat: "LLM06",
     what: "a model is shown no more than its window takes",
     file: "src/core/context.ts",
     from: "if (cost > left) break;",
@@ -175,60 +174,6 @@ export const limits: readonly Guard[] = [
     from: "coding !== undefined && !/^(identity)?$/i.test(coding)",
     to: 'coding === "never"',
     test: hostileBodies,
-  },
-  {
-    threat: "API4",
-    what: "headers have a deadline",
-    file: "src/listen.ts",
-    from: "headersTimeout: patience.headers,",
-    to: "headersTimeout: 0,",
-    test: slow,
-    name: "on node, a client that says nothing",
-  },
-  {
-    threat: "API4",
-    what: "a whole request has a deadline",
-    file: "src/listen.ts",
-    from: "requestTimeout: patience.request,",
-    to: "requestTimeout: 0,",
-    test: slow,
-    name: "on node, a client that stops in its body",
-  },
-  {
-    threat: "API4",
-    what: "an answer that nobody takes has a deadline",
-    file: "src/listen.ts",
-    from: "cutWhoTakesNothing(server, patience.idle);",
-    to: "",
-    test: slow,
-    name: "on node, a client that does not take",
-  },
-  {
-    threat: "API4",
-    what: "on Bun a connection has its deadline again after a turn",
-    file: "src/listen.ts",
-    from: "return () => server.timeout(request, idleTimeout);",
-    to: "return () => {};",
-    test: slow,
-    name: "on bun, a client that keeps",
-  },
-  {
-    threat: "API4",
-    what: "connections have a cap (Node)",
-    file: "src/listen.ts",
-    from: "server.maxConnections = MAX_CONNECTIONS;",
-    to: "",
-    test: slow,
-    name: "on node, a service takes no more",
-  },
-  {
-    threat: "API4",
-    what: "requests at once have a cap (Bun)",
-    file: "src/listen.ts",
-    from: "if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();",
-    to: "",
-    test: slow,
-    name: "on bun, a service takes no more",
   },
   {
     threat: "API6",

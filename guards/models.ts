@@ -72,7 +72,7 @@ export const models: readonly Guard[] = [
     name: "json",
   },
   {
-    threat: "LLM03",
+    threat: "LLM04",
     what: "packages stand at their floors or above",
     file: "package-lock.json",
     from: '"node_modules/hono": {\n      "version": "4.',
@@ -80,7 +80,7 @@ export const models: readonly Guard[] = [
     test: "tests/config/dependencies.test.ts",
   },
   {
-    threat: "LLM03",
+    threat: "LLM04",
     what: "a model that the operator has not made usable is asked by nobody",
     file: "src/models/registry.ts",
     from: 'name.indexOf("/") > 0 && !name.endsWith("/") && isUsable(name) ? [name] : []',
@@ -88,7 +88,7 @@ export const models: readonly Guard[] = [
     test: "tests/http/fields.test.ts",
   },
   {
-    threat: "LLM05",
+    threat: "LLM10",
     what: "a model's text forges no event of a stream",
     file: "src/http/sse.ts",
     from: "data: ${JSON.stringify(data)}",
@@ -96,7 +96,7 @@ export const models: readonly Guard[] = [
     test: prompts,
   },
   {
-    threat: "LLM05",
+    threat: "LLM10",
     what: "a model's text is what both databases can store",
     file: "src/core/text.ts",
     from: 'text.includes("\\0") ? text.replaceAll("\\0", "") : text',
@@ -104,7 +104,7 @@ export const models: readonly Guard[] = [
     test: "tests/core/text.test.ts",
   },
   {
-    threat: "LLM07",
+    threat: "LLM08",
     what: "what a turn was told first is shown by no answer",
     file: "src/http/turns.ts",
     from: "    id: turn.id,\n    conversation_id",
@@ -113,7 +113,7 @@ export const models: readonly Guard[] = [
     name: "told by no answer",
   },
   {
-    threat: "LLM09",
+    threat: "LLM07",
     what: "an answer that is not proved whole is no success",
     file: "src/models/chat-completions.ts",
     from: "finish !== undefined && WHOLE.has(finish)",

@@ -11,6 +11,7 @@ export const ownership: readonly Guard[] = [
     from: ".where(and(eq(t.id, $.id), inScope(db, $)));\n});\n\n/** Throws 404 where it is unknown, deleted",
     to: ".where(eq(t.id, $.id));\n});\n\n/** Throws 404 where it is unknown, deleted",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -19,6 +20,7 @@ export const ownership: readonly Guard[] = [
     from: "and(eq(m.conversationId, $.conversationId), inScope(db, $), lt(m.seq, $.before), listed(db))",
     to: "and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db))",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -27,6 +29,7 @@ export const ownership: readonly Guard[] = [
     from: "and(eq(t.id, $.turnId), inScope(db, $))",
     to: "and(eq(t.id, $.turnId))",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -35,6 +38,7 @@ export const ownership: readonly Guard[] = [
     from: "and(eq(t.id, $.turnId), or(inScope(db, $), and(isNull(c.id), inLedger(db, $))))",
     to: "eq(t.id, $.turnId)",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -42,7 +46,7 @@ export const ownership: readonly Guard[] = [
     file: "src/core/rows.ts",
     from: "and(isNull(c.id), inLedger(db, $))",
     to: "isNull(c.id)",
-    test: "tests/core/follow.test.ts",
+    test: "tests/core/handed-on.test.ts",
   },
   {
     threat: "API1",
@@ -51,6 +55,7 @@ export const ownership: readonly Guard[] = [
     from: ".set({ title: $.title, updatedAt: $.now, rev: sql`${t.rev} + 1` })\n    .where(and(eq(t.id, $.id), inScope(db, $)))",
     to: ".set({ title: $.title, updatedAt: $.now, rev: sql`${t.rev} + 1` })\n    .where(eq(t.id, $.id))",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -59,6 +64,7 @@ export const ownership: readonly Guard[] = [
     from: ".set({ rev: sql`${t.rev} + 1` })\n    .where(and(eq(t.id, $.id), inScope(db, $)))",
     to: ".set({ rev: sql`${t.rev} + 1` })\n    .where(eq(t.id, $.id))",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -86,6 +92,7 @@ export const ownership: readonly Guard[] = [
 
 /** The same for an answer alone. */`,
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -94,6 +101,7 @@ export const ownership: readonly Guard[] = [
     from: "(user_id = $13 or $14 = 'all' or ($14 = 'live' and is_live))",
     to: "(user_id = $13 or $14 <> '')",
     test: isolation,
+    name: "on Postgres",
   },
   {
     threat: "API1",
@@ -102,6 +110,7 @@ export const ownership: readonly Guard[] = [
     from: "and(eq(t.userId, $.userId), inScope(db, $), sql`(${t.updatedAt}, ${t.id})",
     to: "and(sql`${$.userId} <> '' and ${$.self} <> '' and ${$.sees} <> '' and coalesce(cast(${$.owner} as text), '') <> '-'`, sql`(${t.updatedAt}, ${t.id})",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -126,6 +135,7 @@ export const ownership: readonly Guard[] = [
     from: ".where(and(eq(t.userId, $.userId), inScope(db, $)));",
     to: ".where(sql`${$.userId} <> '' and ${$.self} <> '' and ${$.sees} <> '' and coalesce(cast(${$.owner} as text), '') <> '-'`);",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -134,6 +144,7 @@ export const ownership: readonly Guard[] = [
     from: "userId: actor.self,\n  response,",
     to: 'userId: "anybody",\n  response,',
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",
@@ -142,6 +153,7 @@ export const ownership: readonly Guard[] = [
     from: ".where(and(eq(k.userId, $.userId), eq(k.key, $.key), gt(k.expiresAt, $.now)))",
     to: ".where(and(sql`${$.userId} <> ''`, eq(k.key, $.key), gt(k.expiresAt, $.now)))",
     test: isolation,
+    name: "on SQLite",
   },
   {
     threat: "API1",

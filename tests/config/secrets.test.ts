@@ -82,12 +82,14 @@ afterAll(async () => {
   parrot.close();
 });
 
-/** Loaded before the service: on a signal something fails that nobody waits for, and says all that the environment has. */
-const ORPHAN = `process.on("SIGUSR2", () => void Promise.reject(new Error("orphan: " + Object.values(process.env).join(" "))));`;
+/** What fails on a signal, in a way that nobody waits for, and says all that the environment has. */
+const ORPHAN = 'Promise.reject(new Error("orphan: " + Object.values(process.env).join(" ")))';
+const EXCEPTION = '(() => { throw new Error("exception: " + Object.values(process.env).join(" ")); })()';
 
-function preloaded(folder: string): Record<string, string> {
-  const file = join(folder, "orphan.mjs");
-  writeFileSync(file, ORPHAN);
+/** Loads it before the service. */
+function preloaded(folder: string, fails: string): Record<string, string> {
+  const file = join(folder, "fails.mjs");
+  writeFileSync(file, `process.on("SIGUSR2", () => void ${fails});`);
   return { NODE_OPTIONS: `--import=${file}`, BUN_OPTIONS: `--preload=${file}` };
 }
 
@@ -96,7 +98,7 @@ const all = runtimes.flatMap((runtime) => (["json", "pretty"] as const).map((for
 describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
   it("no failure shows a secret, to the operator or to the caller; one that nobody waits for ends nothing", async () => {
     const folder = freshFolder();
-    const service = await launchIn(folder, runtime, { ...env, ...preloaded(folder), LOG_FORMAT: format });
+    const service = await launchIn(folder, runtime, { ...env, ...preloaded(folder, ORPHAN), LOG_FORMAT: format });
     const alice = await as("alice");
     const answers: string[] = [];
     const call = async (path: string, body?: unknown, headers: Record<string, string> = alice) => {
@@ -143,6 +145,17 @@ it("fields are cut out by their names, and errors by what hangs on them", () => 
   vi.restoreAllMocks();
   expect(written.join("")).toMatch(/a line .*it failed.*is shown/);
   expect(written.join("")).not.toContain("by-name");
+});
+
+it.each(runtimes)("on %s an exception that nobody caught ends the process, and shows none", async (runtime) => {
+  const folder = freshFolder();
+  const own = { ...env, ...preloaded(folder, EXCEPTION), DATABASE_URL: ":memory:" };
+  const service = await launchIn(folder, runtime, own);
+  service.signal("SIGUSR2");
+  await expect.poll(service.exitCode, PATIENT).toBe(1);
+  const log = () => service.lines.join("\n");
+  await expect.poll(log, PATIENT).toMatch(/"err":.*exception: .*an exception that nobody caught/);
+  expectNoSecret(log());
 });
 
 it.each(runtimes)("a start on %s that is refused shows none", async (runtime) => {
