@@ -19,6 +19,7 @@ export const identity: readonly Guard[] = [
     from: "openapi\\.json$)/;",
     to: "openapi\\.json$|chats($|\\/))/;",
     test: "tests/http/tokens.test.ts",
+    name: "shows nothing else",
   },
   {
     threat: "API2",
@@ -115,6 +116,7 @@ export const identity: readonly Guard[] = [
     from: "if (failure && Date.now() < failure.until) throw failure.error;",
     to: "",
     test: "tests/http/key-set.test.ts",
+    name: "nobody waits for long",
   },
   {
     threat: "API2",

@@ -20,6 +20,7 @@ export const limits: readonly Guard[] = [
     from: "return isService ? null : `ip:${networkOf(clientAddress(c, proxies))}`;",
     to: "return null;",
     test: "tests/http/rate-limit.test.ts",
+    name: "is that of the address",
   },
   {
     threat: "API4",
@@ -118,6 +119,7 @@ export const limits: readonly Guard[] = [
     from: "total: config.TURN_TIMEOUT_MS,",
     to: "total: 2 ** 31 - 1,",
     test: "tests/scenarios/faults.test.ts",
+    name: "a body that never ends",
   },
   {
     threat: "LLM06",
@@ -182,6 +184,6 @@ export const limits: readonly Guard[] = [
     from: "key: key && takenKey(actor, key, now),\n  };\n  const begun = await turnWrites.begin",
     to: "key: null,\n  };\n  const begun = await turnWrites.begin",
     test: "tests/core/keys.test.ts",
-    name: "SQLite whose turn runs",
+    name: "SQLite.*whose turn runs",
   },
 ];

@@ -30,20 +30,11 @@ export const models: readonly Guard[] = [
   },
   {
     threat: "LLM01",
-    what: "notes of the system are shown to people, not to models",
+    what: "notes of the system are no part of what was said",
     file: "src/core/messages.ts",
     from: 'ne(m.role, "system"),',
     to: "",
-    test: "tests/core/shown.test.ts",
-  },
-  {
-    threat: "LLM01",
-    what: "a prompt for one turn ends with it",
-    file: "src/core/turns.ts",
-    from: "const systemPrompt = options?.systemPrompt ?? begun.systemPrompt;\n  return startTurn(deps, {\n    ...ids,",
-    to: "const systemPrompt = begun.systemPrompt;\n  return startTurn(deps, {\n    ...ids,",
-    test: "tests/http/options.test.ts",
-    name: "SQLite",
+    test: "tests/core/messages.test.ts",
   },
   {
     threat: "LLM02",
@@ -126,14 +117,6 @@ export const models: readonly Guard[] = [
     file: "src/models/chat-completions.ts",
     from: 'failure = failureIn(chunk);\n    if (failure) return "";',
     to: "failure = failureIn(chunk);\n    if (failure) return JSON.stringify(chunk.error);",
-    test: "tests/models/failures.test.ts",
-  },
-  {
-    threat: "API10",
-    what: "a refusal of a provider is told by its kind, in our words",
-    file: "src/models/failures.ts",
-    from: "export function tell(target: string, kind: FailureKind): TurnError {\n  const [code, what] = told[kind];",
-    to: "export function tell(target: string, kind: FailureKind): TurnError {\n  const [code] = told[kind];\n  const what = kind;",
     test: "tests/models/failures.test.ts",
   },
   {

@@ -11,7 +11,7 @@ export const patience: readonly Guard[] = [
     from: "headersTimeout: patience.headers,",
     to: "headersTimeout: 0,",
     test: slow,
-    name: "on node, a client that says nothing",
+    name: "on node, a client.*that says nothing",
   },
   {
     threat: "API4",
@@ -20,7 +20,7 @@ export const patience: readonly Guard[] = [
     from: "requestTimeout: patience.request,",
     to: "requestTimeout: 0,",
     test: slow,
-    name: "on node, a client that stops in its body",
+    name: "on node, a client.*that stops in its body",
   },
   {
     threat: "API4",
@@ -29,7 +29,7 @@ export const patience: readonly Guard[] = [
     from: "cutWhoTakesNothing(server, patience.idle);",
     to: "",
     test: slow,
-    name: "on node, a client that does not take",
+    name: "on node, a client.*that does not take",
   },
   {
     threat: "API4",
@@ -38,7 +38,7 @@ export const patience: readonly Guard[] = [
     from: "return () => server.timeout(request, idleTimeout);",
     to: "return () => {};",
     test: slow,
-    name: "on bun, a client that keeps",
+    name: "on bun, a client.*that keeps",
   },
   {
     threat: "API4",
@@ -47,7 +47,7 @@ export const patience: readonly Guard[] = [
     from: "server.maxConnections = MAX_CONNECTIONS;",
     to: "",
     test: slow,
-    name: "on node, a service takes no more",
+    name: "on node, a service.*takes no more",
   },
   {
     threat: "API4",
@@ -56,6 +56,6 @@ export const patience: readonly Guard[] = [
     from: "if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();",
     to: "",
     test: slow,
-    name: "on bun, a service takes no more",
+    name: "on bun, a service.*takes no more",
   },
 ];

@@ -1,5 +1,5 @@
 // Takes each guard of SECURITY.md out, one at a time, and runs the test that is said to hold it: that test must fail.
-// `npm run guards`, or `npm run guards -- API1 isolation` for those whose threat, words or test have every word.
+// `npm run guards`, or `npm run guards -- API1 isolation` for those whose threat, name or test has one of these in it.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Copy, makeCopy, type Ran } from "./copy.ts";
@@ -34,9 +34,9 @@ async function judge(copy: Copy, guard: Guard): Promise<Verdict> {
 }
 
 const words = process.argv.slice(2);
-const chosen = guards.filter(({ threat, what, test }) =>
-  words.every((word) => `${threat} ${what} ${test}`.includes(word)),
-);
+const isChosen = ({ threat, what, test }: Guard) =>
+  words.length === 0 || words.some((word) => `${threat} ${what} ${test}`.includes(word));
+const chosen = guards.filter(isChosen);
 const waiting = chosen.values();
 let held = 0;
 
@@ -53,6 +53,6 @@ async function lane(): Promise<void> {
   }
 }
 
-await Promise.all(Array.from({ length: LANES }, lane));
+await Promise.all(Array.from({ length: Math.min(LANES, chosen.length) }, lane));
 console.log(`${chosen.length} guards, each taken out once: ${held} held`);
 process.exitCode = chosen.length > 0 && held === chosen.length ? 0 : 1;

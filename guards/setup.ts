@@ -32,7 +32,7 @@ export const setup: readonly Guard[] = [
   },
   {
     threat: "API8",
-    what: "a start that is refused shows no password",
+    what: "passwords and keys in addresses are secrets",
     file: "src/secrets.ts",
     from: "if (!url) return [];",
     to: "return [];",
@@ -54,6 +54,6 @@ export const setup: readonly Guard[] = [
     from: "route: routePath(c, -1)",
     to: "route: c.req.url",
     test: "tests/config/logs.test.ts",
-    name: "refused",
+    name: "requests that are refused",
   },
 ];

@@ -56,9 +56,10 @@ beforeAll(async () => {
   at = `http://127.0.0.1:${(parrot.address() as AddressInfo).port}`;
   const url = await freshPostgres();
   const admin = postgres(url, { max: 1, onnotice: () => {} });
-  await admin.unsafe(`create role keeper login superuser password '${SECRETS.database}'`);
+  const keeper = new URL(url).pathname.slice(1); // roles are those of the whole server
+  await admin.unsafe(`create role ${keeper} login superuser password '${SECRETS.database}'`);
   await admin.end();
-  wire = await startWire(Object.assign(new URL(url), { username: "keeper", password: SECRETS.database }).href);
+  wire = await startWire(Object.assign(new URL(url), { username: keeper, password: SECRETS.database }).href);
   env = {
     HOST: "127.0.0.1",
     LOG_LEVEL: "debug",
@@ -140,7 +141,12 @@ it("fields are cut out by their names, and errors by what hangs on them", () => 
   vi.spyOn(process.stdout, "write").mockImplementation((line) => written.push(String(line)) > 0);
   const { log } = openLog("info", "pretty");
   const named = { authorization: "by-name-1", cookie: "by-name-2", apiKey: "by-name-3" };
-  const error = Object.assign(new Error("it failed"), { request: named, params: ["by-name-4"], query: "by-name-5" });
+  const error = Object.assign(new Error("it failed"), {
+    request: named,
+    params: ["by-name-4"],
+    query: "by-name-5",
+    detail: "by-name-6",
+  });
   log.info({ headers: named, err: error, other: "is shown" }, "a line");
   vi.restoreAllMocks();
   expect(written.join("")).toMatch(/a line .*it failed.*is shown/);
