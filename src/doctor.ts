@@ -7,6 +7,7 @@ import { type ListedModel, listModels } from "./models/model-list.ts";
 import { createRegistry } from "./models/registry.ts";
 import { runpod } from "./models/runpod.ts";
 import { createTransport, type Transport } from "./models/transport.ts";
+import { hiding, reasonOf, secretsIn } from "./secrets.ts";
 
 /** Looks at everything that the service depends on, and says in a line each how it is. */
 
@@ -64,12 +65,6 @@ async function redis({ REDIS_URL: url }: Config): Promise<Finding[]> {
   } catch (error) {
     return [{ ok: false, what, detail: reasonOf(error) }];
   }
-}
-
-/** One line for the operator, without the password of an address. */
-function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? error.message || ("code" in error ? String(error.code) : error.name) : "";
-  return (text.split("\n")[0] ?? "").replace(/\/\/[^@\s]*@/g, "//…@") || "cannot be used";
 }
 
 type Asked = { name: string; models: ListedModel[] | null; finding: Finding };
@@ -140,10 +135,14 @@ async function workers({ models }: Config, transport: Transport): Promise<Findin
   }
 }
 
-const configured = parseConfig(readEnvironment());
+const env = readEnvironment();
+const hide = hiding(secretsIn(env));
+const configured = parseConfig(env);
 const findings =
   "problems" in configured
     ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
     : await examine(configured.config);
-for (const { ok, what, detail } of findings) process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${detail}\n`);
+for (const { ok, what, detail } of findings) {
+  process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
+}
 process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;

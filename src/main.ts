@@ -1,16 +1,22 @@
 import { type Config, parseConfig, readEnvironment } from "./config.ts";
 import { type Logger, openLog } from "./http/log.ts";
 import { listen } from "./listen.ts";
+import { hiding, reasonOf, secretsIn } from "./secrets.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
 /** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
 const SAME_SIGNAL_MS = 500;
 
 async function main(): Promise<void> {
-  const configured = parseConfig(readEnvironment());
+  const env = readEnvironment();
+  const secrets = secretsIn(env);
+  const fail = (problems: readonly string[]) => refuse(problems.map(hiding(secrets)));
+  const configured = parseConfig(env);
   if ("problems" in configured) return fail(configured.problems);
   const { config } = configured;
-  const { log, close } = openLog(config.LOG_LEVEL, config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json"));
+  const format = config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json");
+  const { log, close } = openLog(config.LOG_LEVEL, format, secrets);
+  logWhatNobodyCaught(log, close);
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
   const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
@@ -54,16 +60,18 @@ function stopOnSignal(log: Logger, { stop, close }: Record<"stop" | "close", () 
   process.on("SIGINT", onSignal);
 }
 
-function fail(problems: readonly string[]): undefined {
+function refuse(problems: readonly string[]): undefined {
   for (const line of problems) process.stderr.write(`${line}\n`);
   process.exitCode = 1;
 }
 
-/** One line for the operator; addresses carry passwords, so they are cut out. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return "cannot be used";
-  const text = error.message || ("code" in error ? String(error.code) : error.name);
-  return (text.split("\n")[0] ?? "").replace(/\/\/[^@\s]*@/g, "//…@");
+/** A rejection without a listener is one request's trouble, not the end of everybody's; after an exception nothing is sure. */
+function logWhatNobodyCaught(log: Logger, close: () => Promise<void>): void {
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
+  process.on("uncaughtException", (error) => {
+    log.error({ err: error }, "an exception that nobody caught; the process ends");
+    void close().then(() => process.exit(1));
+  });
 }
 
 await main();

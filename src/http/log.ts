@@ -1,12 +1,16 @@
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import pino, { type Logger } from "pino";
+import { hiding } from "../secrets.ts";
 import type { HttpEnv } from "./env.ts";
 
 export type { Logger };
 
+type Format = "json" | "pretty";
+type Log = { log: Logger; close(): Promise<void> };
+
 /** JSON lines, or short ones for people on a terminal. No message text is ever given to it; secrets are cut out. */
-export function openLog(level: string, format: "json" | "pretty"): { log: Logger; close(): Promise<void> } {
+export function openLog(level: string, format: Format, secrets: readonly string[] = []): Log {
   const redact = ["*.authorization", "*.cookie", "*.apiKey", "err.headers", "err.request", "err.params", "err.query"];
   const formatters = { level: (label: string) => ({ level: label }) };
   const options = {
@@ -16,6 +20,7 @@ export function openLog(level: string, format: "json" | "pretty"): { log: Logger
     redact,
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: plainError },
+    hooks: { streamWrite: hiding(secrets) }, // whatever an error says
   };
   if (format === "pretty") return { log: pino(options, { write: prettyLine }), close: async () => {} };
   const lines = pino.destination({ dest: 1, sync: false });

@@ -20,7 +20,7 @@ declare module "vitest" {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** One Postgres, one bundle and one folder for the whole run, all in the system's temporary folder. */
-export async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
   const folder = mkdtempSync(join(tmpdir(), "parley-test-"));
   chmodSync(folder, 0o755); // Postgres does not run as root: its own user has to get in
   const postgres = await startPostgres(join(folder, "postgres"));

@@ -12,7 +12,7 @@ export type Launched = {
   lines: string[];
   /** Whether what it writes to its standard output is taken from it. */
   read(on: boolean): void;
-  signal(signal: "SIGTERM" | "SIGINT"): void;
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGUSR2"): void;
   /** The exit code, or the signal that it died of; null while it runs. */
   exitCode(): number | string | null;
   /** POSTs JSON, or GETs where there is none. */

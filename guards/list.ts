@@ -1,0 +1,18 @@
+import type { Guard } from "./guard.ts";
+import { identity } from "./identity.ts";
+import { limits } from "./limits.ts";
+import { models } from "./models.ts";
+import { ownership } from "./ownership.ts";
+import { patience } from "./patience.ts";
+import { setup } from "./setup.ts";
+import { wire } from "./wire.ts";
+
+export const guards: readonly Guard[] = [
+  ...ownership,
+  ...identity,
+  ...limits,
+  ...patience,
+  ...wire,
+  ...models,
+  ...setup,
+];
