@@ -4,6 +4,7 @@ import { limits } from "./limits.ts";
 import { models } from "./models.ts";
 import { ownership } from "./ownership.ts";
 import { patience } from "./patience.ts";
+import { sessions } from "./sessions.ts";
 import { setup } from "./setup.ts";
 import { wire } from "./wire.ts";
 
@@ -14,5 +15,6 @@ export const guards: readonly Guard[] = [
   ...patience,
   ...wire,
   ...models,
+  ...sessions,
   ...setup,
 ];

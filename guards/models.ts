@@ -138,10 +138,10 @@ export const models: readonly Guard[] = [
   },
   {
     threat: "API7",
-    what: "the key server is one that speaks HTTP",
-    file: "src/config.ts",
-    from: '    .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })',
-    to: '    .url({ error: "must be an http:// or https:// URL", abort: true })',
+    what: "the key server and the webhook are such that speak HTTP",
+    file: "src/config-values.ts",
+    from: '  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })',
+    to: '  .url({ error: "must be an http:// or https:// URL", abort: true })',
     test: "tests/config/malformed.test.ts",
   },
 ];

@@ -1,8 +1,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
@@ -16,7 +15,7 @@ import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
 
-const program = fileURLToPath(new URL("../../src/doctor.ts", import.meta.url));
+const program = () => join(dirname(inject("bundle")), "doctor.js");
 
 const SECRETS = { openai: "sk-nobody-may-see", groq: "gsk-nobody-may-see", runpod: RUNPOD_KEY, database: "pa55-w0rd" };
 
@@ -37,14 +36,14 @@ beforeEach(() => {
 });
 afterAll(() => Promise.all([openai?.close(), groq?.close(), runpod?.close()]));
 
-/** Runs `node src/doctor.ts` in a folder of its own; it may never say a secret, nor write on the side. */
+/** Runs the doctor in a folder of its own; it may never say a secret, nor write on the side. */
 async function doctor(env: Record<string, string> = {}): Promise<Said> {
   const options = {
     cwd: folder,
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: join(inject("folder"), "compiled"), ...env },
   };
   const { code, out, error } = await new Promise<{ code: number; out: string; error: string }>((resolve) => {
-    const child = execFile(process.execPath, [program], options, (_, out, error) =>
+    const child = execFile(process.execPath, [program()], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });

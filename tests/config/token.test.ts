@@ -1,19 +1,18 @@
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, join } from "node:path";
 import { jwtVerify } from "jose";
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { startApp } from "../support/app.ts";
 import { databases } from "../support/databases.ts";
 import { freshFolder } from "../support/models-launch.ts";
 
 const SECRET = "a secret for tokens of 32 bytes and more";
-const program = fileURLToPath(new URL("../../src/token.ts", import.meta.url));
+const program = () => join(dirname(inject("bundle")), "token.js");
 
 type Printed = { code: number; out: string; error: string };
 
-/** Runs `node src/token.ts` in a folder of its own. */
+/** Runs it in a folder of its own. */
 function run(
   args: string[],
   env: Record<string, string> = { JWT_SECRET: SECRET },
@@ -21,7 +20,7 @@ function run(
 ): Promise<Printed> {
   const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [program, ...args], options, (_, out, error) =>
+    const child = execFile(process.execPath, [program(), ...args], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });

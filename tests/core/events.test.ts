@@ -8,7 +8,7 @@ import { post } from "../../src/core/posting.ts";
 import { changeSession } from "../../src/core/sessions.ts";
 import { saveText } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
-import { NOW, newConversation, newUser, send } from "../support/core-instance.ts";
+import { NOW, newConversation, newUser, ours, send } from "../support/core-instance.ts";
 import { answering, eventually } from "../support/core-models.ts";
 import { hang } from "../support/core-sessions.ts";
 import { ROOT, startWatching, type Watching, watch } from "../support/core-watch.ts";
@@ -43,8 +43,9 @@ describe.each(databases)("who watches a session on $database", ({ fresh }) => {
     await editPost(at, ROOT, { id: said.id, content: "Hello!" });
     await hang(at, ROOT, { messageId: said.id, extension: { type: "reaction", data: { emoji: "👋" } } });
     await deletePost(at, ROOT, (await say(at, id, "a slip")).id);
-    await regenerate(at, owner, { messageId: turn.answerId, model: undefined, key: null, options: null });
+    const again = await regenerate(at, owner, { messageId: turn.answerId, model: undefined, key: null, options: null });
     await changeSession(at, ROOT, { id, move: { to: "agent", agentId: null } });
+    await ours(again).ended;
     return conversation;
   }
 

@@ -45,7 +45,8 @@ describe.concurrent.each(databases)("killed on $database", { timeout: 60_000 }, 
     const { silent } = crash;
     expect(await listed(silent.chatId)).toMatchObject([{ role: "user", content: "silent one" }]);
     const { statuses, json } = await untilAnswered(crash.service, silent);
-    expect(statuses).toEqual([502, 200]); // it joined the lost turn, was told of its end, and had it run again
+    // It joined the lost turn, was told of its end, and had it run again; or came when that had been closed already.
+    expect([[502, 200], [200]]).toContainEqual(statuses);
     expect(json.reply).toBe("Echo: silent one");
     expect(timesAsked("silent one")).toBe(2);
     expect(await turnOf(silent)).toMatchObject({ status: "failed", error: { code: "provider_failed" } });

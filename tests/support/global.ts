@@ -77,14 +77,19 @@ function linkLibraries(): void {
   execFileSync(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd: home });
 }
 
+/** The service as `npm start` bundles it, and beside it the programs that the tests start often. */
 function bundle(folder: string): string {
   const file = join(folder, "dist/parley.js");
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const command = String(scripts.bundle).replace("dist/parley.js", file);
-  execFileSync("sh", ["-c", command], {
-    cwd: root,
-    env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
-  });
+  for (const [source, target] of Object.entries({ main: "parley", doctor: "doctor", token: "token" })) {
+    const command = String(scripts.bundle)
+      .replace("src/main.ts", `src/${source}.ts`)
+      .replace("dist/parley.js", join(folder, `dist/${target}.js`));
+    execFileSync("sh", ["-c", command], {
+      cwd: root,
+      env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
+    });
+  }
   symlinkSync(join(root, "node_modules"), join(dirname(dirname(file)), "node_modules"));
   return file;
 }
