@@ -45,4 +45,5 @@ function tooFast({ count, windowMs }: Rate, { waitMs }: Taken): AppError {
   return new AppError("rate_limited", detail, { retryAfterS });
 }
 
-const seconds = (ms: number) => Math.ceil(ms / 1000);
+/** Rounded up; a sum of fractions may be a hair above a whole one. */
+const seconds = (ms: number) => Math.ceil(Math.round(ms) / 1000);
