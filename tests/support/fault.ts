@@ -10,7 +10,7 @@ export const WORDS = "marker of a provider's words";
 export const SECRETS = [...Object.values(KEYS), WORDS, TRACEBACK, "Traceback", "CUDA"];
 
 /** In milliseconds, as the service is told them. The first is longer than the pause between two polls of a queued job. */
-export const TIMERS = { first: 1_200, last: 2_400, idle: 1_000, turn: 6_000 };
+export const TIMERS = { first: 1_200, last: 4_000, idle: 1_000, turn: 9_000 };
 
 /** The whole answers. A code unit is not a character, and a stream counts the former. */
 export const ANSWERS = {
