@@ -1,7 +1,24 @@
 import { randomUUID } from "node:crypto";
 
-/** A UUIDv7 (RFC 9562): the time in milliseconds, then the random part of a v4, which the runtimes make fastest. */
+/** A millisecond has so many places. */
+const PLACES = 0x1000;
+
+let lastMs = 0;
+let place = 0;
+
+/**
+ * A UUIDv7 (RFC 9562, section 6.2, method 1): the time in milliseconds, a counter within it, then the random part of a v4,
+ * which the runtimes make fastest. Of one process each is higher than those before it, also where the clock is set back.
+ */
 export function newId(): string {
-  const time = Date.now().toString(16).padStart(12, "0");
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
+  const now = Date.now();
+  if (now > lastMs) {
+    lastMs = now;
+    place = 0;
+  } else if (++place === PLACES) {
+    lastMs++;
+    place = 0;
+  }
+  const time = lastMs.toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${place.toString(16).padStart(3, "0")}${randomUUID().slice(18)}`;
 }
