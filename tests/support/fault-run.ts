@@ -139,5 +139,5 @@ function isReached(world: World, run: Run, phase: Phase | "begun"): boolean {
 
 function isHeard({ heard, frames }: Reading, phase: Phase): boolean {
   if (phase === "queued") return frames.some(({ event }) => event === "turn.status");
-  return phase !== "streaming" || heard.text !== "";
+  return phase === "streaming" ? heard.text !== "" : heard.turnId !== undefined;
 }
