@@ -71,6 +71,23 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
     "sql": [
       "CREATE TABLE `deliveries` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`lease_until` integer,\n\t`attempts` integer DEFAULT 0 NOT NULL,\n\t`retry_at` integer,\n\t`error` text\n);"
     ]
+  },
+  {
+    "tag": "0006_stream_chat",
+    "when": 1795559316877,
+    "sha256": "9bc1246eb4e71d24778aa3368b3248f285b81150db57fc880efeff9c472a5acb",
+    "sql": [
+      "CREATE TABLE `mirrorings` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`lease_until` integer,\n\t`attempts` integer DEFAULT 0 NOT NULL,\n\t`retry_at` integer,\n\t`error` text\n);",
+      "CREATE TABLE `stream_channels` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`stream_id` text NOT NULL\n);",
+      "CREATE TABLE `stream_events` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`event` text,\n\t`received_at` integer NOT NULL,\n\t`lease_until` integer,\n\t`attempts` integer DEFAULT 0 NOT NULL,\n\t`retry_at` integer,\n\t`done_at` integer,\n\t`error` text\n);",
+      "CREATE INDEX `stream_events_due` ON `stream_events` (`received_at`,`id`) WHERE done_at is null;",
+      "CREATE INDEX `stream_events_done` ON `stream_events` (`done_at`);",
+      "CREATE TABLE `stream_messages` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`stream_id` text NOT NULL,\n\t`changed_at` integer NOT NULL,\n\tFOREIGN KEY (`id`) REFERENCES `messages`(`id`) ON UPDATE no action ON DELETE cascade\n);",
+      "ALTER TABLE `conversations` ADD `mirrored` integer DEFAULT 2147483647 NOT NULL;",
+      "CREATE INDEX `conversations_unmirrored` ON `conversations` (`id`) WHERE rev > mirrored;",
+      "ALTER TABLE `tombstones` ADD `mirrored` integer DEFAULT 2147483647 NOT NULL;",
+      "CREATE INDEX `tombstones_unmirrored` ON `tombstones` (`id`) WHERE rev > mirrored;"
+    ]
   }
 ],
   postgres: [
@@ -160,6 +177,24 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "UPDATE \"messages\" SET \"metadata\" = (\"metadata\" #>> '{}')::json WHERE json_typeof(\"metadata\") = 'string';",
       "UPDATE \"message_extensions\" SET \"data\" = (\"data\" #>> '{}')::json WHERE json_typeof(\"data\") = 'string';",
       "UPDATE \"idempotency_keys\" SET \"response\" = (\"response\" #>> '{}')::json WHERE json_typeof(\"response\") = 'string';"
+    ]
+  },
+  {
+    "tag": "0007_stream_chat",
+    "when": 1795559317402,
+    "sha256": "333ea8a02fbfe67631877102003df12d9334eb1623e91b10c023056a042d14d5",
+    "sql": [
+      "CREATE TABLE \"mirrorings\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"lease_until\" bigint,\n\t\"attempts\" integer DEFAULT 0 NOT NULL,\n\t\"retry_at\" bigint,\n\t\"error\" text\n);",
+      "CREATE TABLE \"stream_channels\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"stream_id\" text NOT NULL\n);",
+      "CREATE TABLE \"stream_events\" (\n\t\"id\" text PRIMARY KEY NOT NULL,\n\t\"event\" json,\n\t\"received_at\" bigint NOT NULL,\n\t\"lease_until\" bigint,\n\t\"attempts\" integer DEFAULT 0 NOT NULL,\n\t\"retry_at\" bigint,\n\t\"done_at\" bigint,\n\t\"error\" text\n);",
+      "CREATE TABLE \"stream_messages\" (\n\t\"id\" uuid PRIMARY KEY NOT NULL,\n\t\"stream_id\" text NOT NULL,\n\t\"changed_at\" bigint NOT NULL\n);",
+      "ALTER TABLE \"conversations\" ADD COLUMN \"mirrored\" integer DEFAULT 2147483647 NOT NULL;",
+      "ALTER TABLE \"tombstones\" ADD COLUMN \"mirrored\" integer DEFAULT 2147483647 NOT NULL;",
+      "ALTER TABLE \"stream_messages\" ADD CONSTRAINT \"stream_messages_id_messages_id_fk\" FOREIGN KEY (\"id\") REFERENCES \"public\".\"messages\"(\"id\") ON DELETE cascade ON UPDATE no action;",
+      "CREATE INDEX \"stream_events_due\" ON \"stream_events\" USING btree (\"received_at\",\"id\") WHERE done_at is null;",
+      "CREATE INDEX \"stream_events_done\" ON \"stream_events\" USING btree (\"done_at\");",
+      "CREATE INDEX \"conversations_unmirrored\" ON \"conversations\" USING btree (\"id\") WHERE rev > mirrored;",
+      "CREATE INDEX \"tombstones_unmirrored\" ON \"tombstones\" USING btree (\"id\") WHERE rev > mirrored;"
     ]
   }
 ],

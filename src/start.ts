@@ -18,8 +18,9 @@ import type { Logger } from "./http/log.ts";
 import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
+import { startOutbox } from "./outbox/outbox.ts";
 import type { ModelList, Services } from "./services.ts";
-import { startWebhooks } from "./webhooks/webhooks.ts";
+import { webhookOutlet } from "./webhooks/webhook.ts";
 
 /** What connections get to close once no turn runs, in milliseconds. */
 const LEAVING_MS = 2_000;
@@ -82,7 +83,8 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   const stopUpkeep = await startUpkeep(turns);
   heedOthers(turns, bus);
   const endpoint = config.webhook && { ...config.webhook, send: transport.send, clock, userAgent: `parley/${version}` };
-  const webhooks = endpoint && (await startWebhooks({ db: database, bus, endpoint, log }));
+  const webhook =
+    endpoint && (await startOutbox({ db: database, bus, outlet: webhookOutlet(database, endpoint), log }));
   return {
     app,
     models: registry.list(),
@@ -96,7 +98,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       stopUpkeep();
       watch.stop();
       // A client that never ends its request ends here.
-      await Promise.all([webhooks?.stop(LEAVING_MS), Promise.race([closed, sleep(LEAVING_MS)])]);
+      await Promise.all([webhook?.stop(LEAVING_MS), Promise.race([closed, sleep(LEAVING_MS)])]);
       await transport.close();
       await bus.close();
       await redis?.close();

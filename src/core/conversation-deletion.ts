@@ -21,6 +21,7 @@ const insertTombstone = statement(["id", "now"], (db, $) => {
     userId: sql`(select ${t.userId} ${of})`,
     rev: sql`(select ${t.rev} ${of})`,
     told: sql`(select ${t.told} ${of})`,
+    mirrored: sql`(select ${t.mirrored} ${of})`,
     deletedAt: $.now,
   });
 });

@@ -9,7 +9,7 @@ import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
 const insertRow = statement(
-  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "told", "now"],
+  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
   (db, $) =>
     db
       .insert(db.tables.conversations)
@@ -22,7 +22,7 @@ const insertRow = statement(
         control: $.control,
         metadata: $.metadata,
         previousId: $.previousId,
-        told: $.told,
+        ...db.born,
         createdAt: $.now,
         updatedAt: $.now,
       })
@@ -35,7 +35,8 @@ export type LiveStart = Pick<Conversation, "isLive" | "control" | "agentId" | "m
 /** An empty conversation of the actor's user, as the database fills it up. */
 function emptyConversation(
   actor: Actor,
-  { title, now, live, told }: Pick<NewConversation<unknown>, "title" | "now" | "live"> & Pick<Conversation, "told">,
+  born: Db["born"],
+  { title, now, live }: Pick<NewConversation<unknown>, "title" | "now" | "live">,
 ): Conversation {
   return {
     id: newId(),
@@ -57,7 +58,7 @@ function emptyConversation(
     endedAt: null,
     previousId: null,
     queuedAt: null,
-    told,
+    ...born,
     ...live,
   };
 }
@@ -80,7 +81,7 @@ export async function createConversation<R extends Record<string, unknown>>(
   { key, respond, read, ...start }: NewConversation<R>,
 ): Promise<R> {
   const { now } = start;
-  const made = emptyConversation(actor, { ...start, told: db.toldAtBirth });
+  const made = emptyConversation(actor, db.born, start);
   const response = respond(made);
   const taken = key && takenKey(actor, key, now, response);
   try {

@@ -2,6 +2,7 @@ import { type AnyColumn, type Placeholder, type SQL, sql } from "drizzle-orm";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import type { PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import type { Carrier } from "./carrier.ts";
+import type { Born } from "./outbox-tables.ts";
 import type { Tables } from "./tables.ts";
 import type { TurnWrites } from "./turn-writes.ts";
 
@@ -12,8 +13,8 @@ export type Verbs = Pick<PgDatabase<PostgresJsQueryResultHKT>, "select" | "inser
 export type Source = Verbs & {
   readonly tables: Tables;
   readonly now: SQL<number>;
-  /** What the webhook has been told of a conversation that is made now. */
-  readonly toldAtBirth: number;
+  /** What the webhook and Stream Chat have been told of a conversation that is made now. */
+  readonly born: Born;
   /** A number, a flag or a text inside a JSON column. */
   numberIn(column: AnyColumn, field: string): SQL<number>;
   flagIn(column: AnyColumn, field: string): SQL<boolean>;

@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import type { Db } from "./db.ts";
 import { migratePostgres, migrateSqlite } from "./migrate.ts";
+import { bornFor } from "./outbox-tables.ts";
 import * as postgres from "./postgres.ts";
 import * as sqlite from "./sqlite.ts";
-import { NEVER_TOLD, NOBODY_TO_TELL } from "./tables.ts";
 
 export type DatabaseAddress = { dialect: "postgres"; url: string } | { dialect: "sqlite"; path: string };
 
@@ -33,20 +33,21 @@ function sqlitePath(value: string): string {
 
 type OpenOptions = {
   synchronous?: sqlite.Synchronous;
-  /** Whether there is a webhook to tell of what is made from now on. */
+  /** Whether there is a webhook, or Stream Chat, to tell of what is made from now on. */
   webhook?: boolean;
+  stream?: boolean;
 };
 
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
 export async function openDatabase(
   address: DatabaseAddress,
-  { synchronous = "full", webhook = false }: OpenOptions = {},
+  { synchronous = "full", ...outlets }: OpenOptions = {},
 ): Promise<Db> {
-  const toldAtBirth = webhook ? NEVER_TOLD : NOBODY_TO_TELL;
+  const born = bornFor(outlets);
   if (address.dialect === "sqlite") {
     const client = sqlite.openClient(address.path, synchronous);
     migrateSqlite(client);
-    return sqlite.sqliteDb(client, toldAtBirth);
+    return sqlite.sqliteDb(client, born);
   }
   const client = await postgres.openClient(address.url);
   try {
@@ -55,5 +56,5 @@ export async function openDatabase(
     await client.end();
     throw error;
   }
-  return postgres.postgresDb(client, postgres.openTransactions(address.url), toldAtBirth);
+  return postgres.postgresDb(client, postgres.openTransactions(address.url), born);
 }

@@ -1,7 +1,7 @@
 import type postgres from "postgres";
 import { Conflict } from "./db.ts";
+import { type Born, bornFor } from "./outbox-tables.ts";
 import { afterItsClose, codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
-import { NOBODY_TO_TELL } from "./tables.ts";
 import { type BeginTurn, begun, type FinishTurn, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
@@ -44,11 +44,11 @@ const beginExisting = `
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
 
-const beginNew = (toldAtBirth: number) => `
+const beginNew = ({ told, mirrored }: Born) => `
   with taken as (
     insert into conversations
-      (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at, told)
-    select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint, ${toldAtBirth}
+      (id, user_id, title, last_message, last_seq, rev, open_turns, message_count, created_at, updated_at, told, mirrored)
+    select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint, ${told}, ${mirrored}
     where ${allowed("$13", ["$14", "$15", "$16"])}
     returning id, user_id, rev, open_turns, system_prompt
   ), ${pair}`;
@@ -80,12 +80,8 @@ const finishTurn = `
 const NOT_MINE = "22012";
 
 /** The two writes as one statement each, with the same promises as the batched form. */
-export function postgresTurnWrites(
-  client: postgres.Sql,
-  batched: TurnWrites,
-  toldAtBirth = NOBODY_TO_TELL,
-): TurnWrites {
-  const beginFirst = beginNew(toldAtBirth);
+export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites, born: Born = bornFor({})): TurnWrites {
+  const beginFirst = beginNew(born);
   const run = (text: string, values: readonly (string | number | null)[]) =>
     client.unsafe(text, [...values], { prepare: true }).catch(afterItsClose);
 

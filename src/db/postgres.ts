@@ -3,9 +3,10 @@ import postgres from "postgres";
 import type { Carrier } from "./carrier.ts";
 import { clocks, jsonFields, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
+import { type Born, bornFor } from "./outbox-tables.ts";
 import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
-import { makeTables, NOBODY_TO_TELL } from "./tables.ts";
+import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(postgresColumns);
@@ -19,6 +20,10 @@ export const {
   tombstones,
   readMarkers,
   deliveries,
+  mirrorings,
+  streamMessages,
+  streamChannels,
+  streamEvents,
 } = tables;
 
 type Prepared = { execute(values: Step<unknown>["values"]): Promise<unknown[]> };
@@ -73,7 +78,7 @@ async function createDatabase(url: string, name: string) {
 }
 
 /** The database over a pool of Postgres connections, and another one for transactions. */
-export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, toldAtBirth = NOBODY_TO_TELL): Db {
+export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, born: Born = bornFor({})): Db {
   // Drizzle binds a prepared statement to one client; this one hands each call to the transaction that is issuing it.
   let issuing: Runner = client;
   let closed = false;
@@ -84,7 +89,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, tol
   // Drizzle lets its own client send JSON as the text that it is; the others would send a JSON string that holds it.
   Object.assign(transactions.options.parsers, client.options.parsers);
   Object.assign(transactions.options.serializers, client.options.serializers);
-  const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres, toldAtBirth };
+  const source: Source = { ...verbs, ...jsonFields.postgres, tables, now: clocks.postgres, born };
   const prepare = preparer<Prepared>(source);
 
   function issue(runner: Runner, step: Step<unknown>): Promise<unknown[]> {
@@ -129,7 +134,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, tol
     turnWrites: postgresTurnWrites(
       client,
       batchedTurnWrites(() => db),
-      toldAtBirth,
+      born,
     ),
     carrier: notifications(client),
     ping: (ms: number) => within(ms, client`select 1`),

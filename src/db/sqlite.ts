@@ -4,7 +4,8 @@ import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
-import { makeTables, NOBODY_TO_TELL } from "./tables.ts";
+import { type Born, bornFor } from "./outbox-tables.ts";
+import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
 export const tables = makeTables(sqliteColumns as unknown as Columns);
@@ -18,6 +19,10 @@ export const {
   tombstones,
   readMarkers,
   deliveries,
+  mirrorings,
+  streamMessages,
+  streamChannels,
+  streamEvents,
 } = tables;
 
 export type Synchronous = "full" | "normal";
@@ -44,9 +49,9 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
 }
 
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
-export function sqliteDb(client: Database.Database, toldAtBirth = NOBODY_TO_TELL): Db {
+export function sqliteDb(client: Database.Database, born: Born = bornFor({})): Db {
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
-  const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, toldAtBirth };
+  const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, born };
   const prepare = preparer<Prepared>(source);
   const commit = groupCommit(client, (steps) => steps.map((step) => runStep(prepare, step)));
 

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Columns } from "./columns.ts";
+import { makeOutboxTables, makeStreamTables, NOBODY_TO_TELL } from "./outbox-tables.ts";
 
 /** One call to one target: what came of it, its HTTP status if there was one, milliseconds to its first text and in all. */
 export type Attempt = {
@@ -19,13 +20,9 @@ export type TurnError = { code: string; detail: string };
 export type ContextReport = { messages: number; omitted: number; estimated_tokens: number };
 export type Metadata = Record<string, unknown>;
 
-/** What the webhook has been told of a conversation where there is none: a revision that none reaches. */
-export const NOBODY_TO_TELL = 2 ** 31 - 1;
-/** The same where there is one, and it knows nothing of the conversation: below the revision that one is born with. */
-export const NEVER_TOLD = -1;
-
 /** Every table, once, in whichever dialect's words it is given. */
-export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }: Columns) {
+export function makeTables(columns: Columns) {
+  const { table, index, uniqueIndex, primaryKey, ...column } = columns;
   const { id, text, oneOf, count, amount, time, flag, json } = column;
 
   const conversations = table(
@@ -55,12 +52,15 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
       queuedAt: time(),
       /** The revision up to which the webhook has been told; the highest there is while there is none to tell. */
       told: count().notNull().default(NOBODY_TO_TELL),
+      /** The same of Stream Chat. */
+      mirrored: count().notNull().default(NOBODY_TO_TELL),
     },
     (t) => [
       index("conversations_by_user").on(t.userId, t.updatedAt, t.id),
       index("conversations_waiting").on(t.queuedAt, t.id).where(sql`control = 'queue'`),
       index("conversations_by_agent").on(t.agentId, t.updatedAt).where(sql`agent_id is not null`),
       index("conversations_untold").on(t.id).where(sql`rev > told`),
+      index("conversations_unmirrored").on(t.id).where(sql`rev > mirrored`),
     ],
   );
 
@@ -152,27 +152,6 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     (t) => [primaryKey({ columns: [t.userId, t.key] }), index("idempotency_keys_by_expiry").on(t.expiresAt)],
   );
 
-  const tombstones = table(
-    "tombstones",
-    {
-      id: id().primaryKey(),
-      userId: text().notNull(),
-      rev: count().notNull(),
-      told: count().notNull().default(NOBODY_TO_TELL),
-      deletedAt: time().notNull(),
-    },
-    (t) => [index("tombstones_untold").on(t.id).where(sql`rev > told`)],
-  );
-
-  // What is being told to the webhook of a conversation, deleted ones too, or is to be told again: there is no row else.
-  const deliveries = table("deliveries", {
-    id: id().primaryKey(),
-    leaseUntil: time(),
-    attempts: count().notNull().default(0),
-    retryAt: time(),
-    error: text(),
-  });
-
   // How far somebody has read: the seq of the last message.
   const readMarkers = table(
     "read_markers",
@@ -186,7 +165,8 @@ export function makeTables({ table, index, uniqueIndex, primaryKey, ...column }:
     (t) => [primaryKey({ columns: [t.conversationId, t.readerId] })],
   );
 
-  return { conversations, messages, messageExtensions, turns, idempotencyKeys, tombstones, readMarkers, deliveries };
+  const own = { conversations, messages, messageExtensions, turns, idempotencyKeys, readMarkers };
+  return { ...own, ...makeOutboxTables(columns), ...makeStreamTables(columns, messages) };
 }
 
 export type Tables = ReturnType<typeof makeTables>;
@@ -194,3 +174,4 @@ export type Conversation = Tables["conversations"]["$inferSelect"];
 export type Message = Tables["messages"]["$inferSelect"];
 export type Extension = Tables["messageExtensions"]["$inferSelect"];
 export type Turn = Tables["turns"]["$inferSelect"];
+export type Tombstone = Tables["tombstones"]["$inferSelect"];

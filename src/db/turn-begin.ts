@@ -62,7 +62,7 @@ export const createWithRevs = statement(["userId", "conversationId", "title", "p
       messageCount: 1,
       createdAt: $.now,
       updatedAt: $.now,
-      told: db.toldAtBirth,
+      ...db.born,
     })
     .returning({ rev: t.rev, openTurns: t.openTurns, systemPrompt: t.systemPrompt });
 });

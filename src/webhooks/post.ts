@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { STOPPED } from "../outbox/deliver.ts";
 
 type Call = { url: string; method: "POST"; headers: Record<string, string>; body: string; signal: AbortSignal };
 type Answer = { status: number; header(name: string): string | undefined; release(): void };
@@ -24,8 +25,6 @@ export type Outcome =
   | { kind: "gone" }
   | { kind: "stopped" };
 
-/** What a post is aborted with when the process is about to end. */
-export const STOPPED = new Error("stopped");
 const LATE = new Error("late");
 
 const GONE = 410;

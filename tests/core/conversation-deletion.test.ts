@@ -6,7 +6,7 @@ import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import { stopLive } from "../../src/core/live.ts";
 import type { Db } from "../../src/db/db.ts";
-import { NOBODY_TO_TELL } from "../../src/db/tables.ts";
+import { NOBODY_TO_TELL } from "../../src/db/outbox-tables.ts";
 import { messagesOf, NOW, newConversation, send, startInstance, turnRow, turnsOf } from "../support/core-instance.ts";
 import { answering, eventually } from "../support/core-models.ts";
 import { databases, open } from "../support/databases.ts";
@@ -45,7 +45,7 @@ describe.each(databases)("deleting a conversation on $database", ({ fresh }) => 
     expect(await messagesOf(db, id)).toEqual([]);
     expect(await db.select().from(db.tables.messageExtensions)).toEqual([]);
     expect(await tombstonesOf(id)).toEqual([
-      { id, userId: owner.userId, rev: rev + 1, told: NOBODY_TO_TELL, deletedAt: NOW + 7 },
+      { id, userId: owner.userId, rev: rev + 1, told: NOBODY_TO_TELL, mirrored: NOBODY_TO_TELL, deletedAt: NOW + 7 },
     ]);
     expect(await countConversations(db, owner)).toBe(0);
     expect(await messagesOf(db, other.id)).toHaveLength(2);

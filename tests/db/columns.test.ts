@@ -24,6 +24,15 @@ const selectRow = statement(["id"], (db, $) => {
 
 const readClock = statement([], (db) => db.select({ now: db.now }).from(db.tables.conversations).limit(1));
 
+describe.each(databases)("every table on $database", ({ fresh }) => {
+  const handles = useDatabase(fresh);
+
+  it("is there, as the code knows it", async () => {
+    const { db } = handles;
+    for (const table of Object.values(db.tables)) expect(await db.select().from(table as never)).toEqual([]);
+  });
+});
+
 describe.each(databases)("a row on $database", ({ fresh }) => {
   const handles = useDatabase(fresh);
 

@@ -27,8 +27,8 @@ describe.each(databases)("a handle on $database", ({ fresh }) => {
     const t = db.tables.tombstones;
     const userId = nextId();
     const rows = [
-      { id: nextId(), userId, rev: 1, told: 0, deletedAt: 2 },
-      { id: nextId(), userId, rev: 2, told: 1, deletedAt: 3 },
+      { id: nextId(), userId, rev: 1, told: 0, mirrored: 0, deletedAt: 2 },
+      { id: nextId(), userId, rev: 2, told: 1, mirrored: 2, deletedAt: 3 },
     ] as const;
     expect(
       await db

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { statement } from "../../src/db/db.ts";
-import { NOBODY_TO_TELL } from "../../src/db/tables.ts";
+import { NOBODY_TO_TELL } from "../../src/db/outbox-tables.ts";
 import { another, ending, LEASE_MS, NOW, question } from "../support/db-questions.ts";
 import { spellings, useTurns } from "../support/db-turns.ts";
 
@@ -35,6 +35,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
       previousId: null,
       queuedAt: null,
       told: NOBODY_TO_TELL,
+      mirrored: NOBODY_TO_TELL,
     });
     const nothing = { model: null, metadata: null, editedAt: null, deletedAt: null, supersededAt: null };
     const shared = { conversationId: input.conversationId, turnId: input.turnId, createdAt: NOW, ...nothing };

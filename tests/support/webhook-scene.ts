@@ -6,8 +6,9 @@ import { announcing } from "../../src/db/announcing.ts";
 import type { Db } from "../../src/db/db.ts";
 import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
 import { createTransport } from "../../src/models/transport.ts";
-import { PACE, type Pace } from "../../src/webhooks/pace.ts";
-import { startWebhooks, type Webhooks } from "../../src/webhooks/webhooks.ts";
+import { type Outbox, startOutbox } from "../../src/outbox/outbox.ts";
+import { PACE, type Pace } from "../../src/outbox/pace.ts";
+import { webhookOutlet } from "../../src/webhooks/webhook.ts";
 import { makeConversation, NOW, newUser } from "./core-instance.ts";
 import type { Received, Receiver } from "./receiver.ts";
 import { until } from "./story-until.ts";
@@ -38,7 +39,8 @@ export async function startTeller(
   const transport = createTransport();
   const secret = Buffer.from(SECRET.slice("whsec_".length), "base64");
   const endpoint = { url: receiver.url, secret, send: transport.send, clock: Date.now, userAgent: "parley/test" };
-  const webhooks: Webhooks = await startWebhooks({ db: database, bus, endpoint, log }, { ...QUICK, ...set });
+  const outlet = webhookOutlet(database, endpoint, { ...QUICK, ...set });
+  const webhooks: Outbox = await startOutbox({ db: database, bus, outlet, log });
   let stopped: Promise<void> | undefined;
   const stop = async (ms: number) => {
     await webhooks.stop(ms);

@@ -1,8 +1,11 @@
 import { eq } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import type { Db } from "../../src/db/db.ts";
-import { deliver } from "../../src/webhooks/deliver.ts";
-import { PACE, type Pace } from "../../src/webhooks/pace.ts";
+import { createClaims } from "../../src/outbox/claims.ts";
+import { deliver } from "../../src/outbox/deliver.ts";
+import { WEBHOOK } from "../../src/outbox/ledger.ts";
+import { PACE, type Pace } from "../../src/outbox/pace.ts";
+import { webhookOutlet } from "../../src/webhooks/webhook.ts";
 import { databases } from "../support/databases.ts";
 import { useDatabase } from "../support/db-handles.ts";
 import { nextId } from "../support/db-ids.ts";
@@ -20,7 +23,8 @@ async function given(db: Db) {
     };
     const endpoint = { url: "http://receiver", secret: Buffer.from("s"), send, clock: Date.now, userAgent: "parley" };
     const log = { error: () => {}, warn: () => {} };
-    return deliver({ db, endpoint, log, pace: { ...PACE, ...set } }, id, new AbortController());
+    const outlet = webhookOutlet(db, endpoint, { ...PACE, ...set });
+    return deliver({ db, claims: createClaims(WEBHOOK), outlet, log }, id, new AbortController());
   }
   return {
     tell,
@@ -80,7 +84,7 @@ describe.each(databases)("a claim to a conversation on $database", ({ fresh }) =
 
   it("that was given back after a failure is nobody's until its time has come, and remembers how often it failed", async () => {
     const { tell, posted, claims, change, wait } = await given(handles.db);
-    const failed = { kind: "failed", reason: "status 500", retryAfterMs: null };
+    const failed = { kind: "failed", reason: "status 500", retryAfterMs: null, rev: -1 };
     expect(await tell(Promise.resolve(500))).toEqual(failed);
     await change(2);
     expect(await tell()).toEqual({ kind: "nothing" });

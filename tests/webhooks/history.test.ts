@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { NOBODY_TO_TELL } from "../../src/db/tables.ts";
+import { NOBODY_TO_TELL } from "../../src/db/outbox-tables.ts";
 import { startApp } from "../support/app.ts";
 import { openForTest } from "../support/core-instance.ts";
 import { databases } from "../support/databases.ts";

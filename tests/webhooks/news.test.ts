@@ -2,7 +2,9 @@ import { eq } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import type { Db } from "../../src/db/db.ts";
 import type { Message } from "../../src/db/tables.ts";
-import { nextNews } from "../../src/webhooks/news.ts";
+import { createClaims } from "../../src/outbox/claims.ts";
+import { WEBHOOK } from "../../src/outbox/ledger.ts";
+import { newsOf } from "../../src/webhooks/news.ts";
 import { databases } from "../support/databases.ts";
 import { useDatabase } from "../support/db-handles.ts";
 import { nextId } from "../support/db-ids.ts";
@@ -27,6 +29,11 @@ async function tellAll(db: Db, id: string) {
     await db.update(c).set({ told: news.rev }).where(eq(c.id, id));
   }
   return told;
+}
+
+async function nextNews(db: Db, id: string) {
+  const untold = await createClaims(WEBHOOK).untold(db, id);
+  return untold && { ...(await newsOf(db, untold)), after: untold.after };
 }
 
 const contentsOf = (data: { messages: { content: string }[] }) => data.messages.map(({ content }) => content);

@@ -1,16 +1,16 @@
 import type { Bus } from "../core/notes.ts";
-import { dueConversations } from "./claims.ts";
+import { createClaims } from "./claims.ts";
 import { type Delivered, type DeliveryDeps, deliver } from "./deliver.ts";
 import { adoptHistory } from "./history.ts";
 import { createLine } from "./line.ts";
-import { createReceiver, PACE, type Pace, type Receiver } from "./pace.ts";
+import { createReceiver, type Receiver } from "./pace.ts";
 
-export type WebhookDeps = Omit<DeliveryDeps, "pace"> & {
+export type OutboxDeps = Omit<DeliveryDeps, "claims"> & {
   readonly bus: Bus;
   readonly log: { info(fields: object, message: string): void };
 };
 
-export type Webhooks = {
+export type Outbox = {
   /** Begins no more deliveries, and gives running ones so many milliseconds; what is not told is told after the next start. */
   stop(ms: number): Promise<void>;
 };
@@ -22,14 +22,16 @@ const LOOK = 64;
 const TOGETHER_MS = 20;
 
 /**
- * Tells the webhook of every conversation that changes from now on, and of what was left untold before: at least once, a
+ * Tells an outlet of every conversation that changes from now on, and of what was left untold before: at least once, a
  * conversation's revisions in order. What changes here is told at once; the rest is found when it is looked for.
  */
-export async function startWebhooks({ bus, ...deps }: WebhookDeps, pace: Pace = PACE): Promise<Webhooks> {
-  await adoptHistory(deps.db, deps.log);
+export async function startOutbox({ bus, ...given }: OutboxDeps): Promise<Outbox> {
+  const { ledger, pace } = given.outlet;
+  const deps = { ...given, claims: createClaims(ledger) };
+  await adoptHistory(deps.db, ledger, deps.log);
   const receiver = createReceiver(pace);
   const line = createLine(receiver, async (id, stop) => {
-    const delivered = await tell({ ...deps, pace }, id, stop);
+    const delivered = await tell(deps, id, stop);
     heed(receiver, delivered);
     if (search.foundAll === false && line.waiting() < pace.atOnce) search.look();
     return "more" in delivered && delivered.more;
@@ -67,7 +69,10 @@ async function tell(deps: DeliveryDeps, id: string, stop: AbortController): Prom
   try {
     return await deliver(deps, id, stop);
   } catch (error) {
-    deps.log.error({ err: error, conversation_id: id }, "the webhook could not be told of a conversation");
+    deps.log.error(
+      { err: error, conversation_id: id },
+      `${deps.outlet.ledger.name} could not be told of a conversation`,
+    );
     return { kind: "nothing" }; // and is looked for again, once the claim has run out
   }
 }
@@ -79,7 +84,7 @@ function heed(receiver: Receiver, delivered: Delivered): void {
 }
 
 /** Looks for what is due, once at a time. */
-function createSearch({ db, log }: Omit<DeliveryDeps, "pace">, found: (ids: readonly string[]) => void) {
+function createSearch({ db, claims, outlet, log }: DeliveryDeps, found: (ids: readonly string[]) => void) {
   let looking: Promise<void> | null = null;
   let foundAll = true;
   return {
@@ -88,12 +93,13 @@ function createSearch({ db, log }: Omit<DeliveryDeps, "pace">, found: (ids: read
       return foundAll;
     },
     look(): void {
-      looking ??= dueConversations(db, LOOK)
+      looking ??= claims
+        .due(db, LOOK)
         .then((ids) => {
           foundAll = ids.length < LOOK;
           found(ids);
         })
-        .catch((error) => log.error({ err: error }, "what the webhook was not told could not be looked for"))
+        .catch((error) => log.error({ err: error }, `what ${outlet.ledger.name} was not told could not be looked for`))
         .finally(() => (looking = null));
     },
     ended: async () => void (await looking),

@@ -1,17 +1,17 @@
-/** How patient the webhook is; times in milliseconds. */
+/** How patient one is with somebody who is told; times in milliseconds. */
 export type Pace = {
-  /** Posts that are under way at once. */
+  /** Conversations that are told of at once. */
   readonly atOnce: number;
-  /** What one post may take until it is answered. */
+  /** What one call may take until it is answered. */
   readonly timeoutMs: number;
-  /** A claim that is held for so long is taken for lost; longer than a post may take. */
+  /** A claim that is held for so long is taken for lost; longer than a call may take. */
   readonly leaseMs: number;
   /** How often what nobody has told is looked for. */
   readonly lookMs: number;
   /** Between the tries of one conversation: from the first to the last it doubles. */
   readonly firstRetryMs: number;
   readonly lastRetryMs: number;
-  /** After so many failures in a row, whatever they were about, the receiver is tried by one post at a time, with a pause. */
+  /** After so many failures in a row, whatever they were about, the receiver is tried with one conversation at a time, and a pause. */
   readonly downAfter: number;
   /** The longest of these pauses. */
   readonly lastPauseMs: number;
@@ -42,7 +42,7 @@ export function retryDelay({ attempts, retryAfterMs, random }: Tried, { firstRet
 
 /** What is known of the receiver from what it has answered. */
 export type Receiver = {
-  /** How many posts it may be sent at once; 0 while it is left alone. */
+  /** How many conversations it may be told of at once; 0 while it is left alone. */
   room(): number;
   took(): void;
   failed(retryAfterMs: number | null): void;
@@ -50,7 +50,7 @@ export type Receiver = {
   leave(): void;
 };
 
-/** One that is down is asked now and then, by one post at a time, and by no more the more conversations wait. */
+/** One that is down is asked now and then, about one conversation at a time, and no more often the more conversations wait. */
 export function createReceiver(pace: Pace, clock: () => number = () => performance.now()): Receiver {
   let failures = 0;
   let quietUntil = 0;

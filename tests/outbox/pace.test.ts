@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createReceiver, PACE, retryDelay } from "../../src/webhooks/pace.ts";
+import { createReceiver, PACE, retryDelay } from "../../src/outbox/pace.ts";
 
 const delay = (attempts: number, retryAfterMs: number | null = null, random = 0.5) =>
   retryDelay({ attempts, retryAfterMs, random }, PACE);

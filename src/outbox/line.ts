@@ -1,6 +1,6 @@
 import { sleep } from "../core/time.ts";
+import { STOPPED } from "./deliver.ts";
 import type { Receiver } from "./pace.ts";
-import { STOPPED } from "./post.ts";
 
 /** Works on a conversation; tells whether there is more to do. Never rejects. */
 type Work = (id: string, stop: AbortController) => Promise<boolean>;
