@@ -3,7 +3,7 @@ import { Agent } from "undici";
 
 export type Call = {
   url: string;
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   headers: Record<string, string>;
   body: string | null;
   signal: AbortSignal;
