@@ -29,9 +29,11 @@ import { sessionExtensions } from "./routes/session-extensions.ts";
 import { sessionMessages } from "./routes/session-messages.ts";
 import { sessionTranscript } from "./routes/session-transcript.ts";
 import { sessions } from "./routes/sessions.ts";
+import { streamTokens } from "./routes/stream.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
+import { tokenIssuer } from "./stream-chat/tokens.ts";
 
 type AppConfig = Config & {
   /** null where requests are not limited. */
@@ -57,9 +59,10 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript, agents];
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
     app.route("/", surface(services));
+  if (config.stream) app.route("/", streamTokens(tokenIssuer(config.stream, services.clock)));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
-    built ??= openApiDocument(app, services.version);
+    built ??= openApiDocument(app, services.version, config.stream ? [STREAM_TAG] : []);
     return built;
   };
   app.route("/", service(services, document));
@@ -96,7 +99,10 @@ function wrongMethod(c: Parameters<typeof problem>[0], methods: string[]): Respo
   return response;
 }
 
-function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
+type Tag = { name: string; description: string };
+const STREAM_TAG: Tag = { name: "Stream Chat", description: "Conversations shown in an app of Stream Chat." };
+
+function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string, more: readonly Tag[]) {
   app.openAPIRegistry.registerComponent("securitySchemes", "Bearer", {
     type: "http",
     scheme: "bearer",
@@ -118,6 +124,7 @@ function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string) {
       { name: "Send", description: "A chat microservice: one route to send, two to look back." },
       { name: "Coaching", description: "A coaching API: a message in, a response out." },
       { name: "Sessions", description: "Live chat: people and the assistant in one thread, handed over and back." },
+      ...more,
       { name: "Turns", description: "A question and its answer in the making: follow it, stop it, ask again." },
       { name: "Service", description: "How the service is, and what it can do." },
       { name: "Documentation", description: "These pages." },

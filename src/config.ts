@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
+import { halfGiven, idleChecks } from "./config-pairs.ts";
 import {
   aliases,
   bareUrl,
@@ -22,6 +23,8 @@ import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
 import type { ModelsConfig } from "./models/registry.ts";
 import { RUNPOD_BASE_URL } from "./models/runpod-jobs.ts";
+import { STREAM_BASE_URL } from "./stream-chat/client.ts";
+import { streamUserId } from "./stream-chat/users.ts";
 
 /** Any of these closes the service. */
 const CLOSED_BY = ["JWT_SECRET", "JWT_JWKS_URL", "API_KEYS"];
@@ -46,6 +49,14 @@ const environment = z.object({
   JWT_AUDIENCE: z.string().optional(),
   WEBHOOK_URL: bareUrl.optional(),
   WEBHOOK_SECRET: z.string().transform(webhookSecret).optional(),
+  STREAM_API_KEY: z.string().optional(),
+  STREAM_SECRET: z.string().optional(),
+  STREAM_BASE_URL: url.default(STREAM_BASE_URL),
+  STREAM_MIRROR: z.enum(["all", "sessions"], { error: "must be all or sessions" }).default("all"),
+  STREAM_ASSISTANT_ID: z
+    .string()
+    .refine((id) => streamUserId(id) === id, "must be letters, digits, @, _ and -")
+    .default("assistant"),
   API_KEYS: z.string().transform(serviceKeys).default([]),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
   OPENAI_API_KEY: z.string().optional(),
@@ -103,7 +114,18 @@ export type Config = Omit<Environment, "HOST" | keyof Limits> &
     models: ModelsConfig;
     /** Who is told of changes, and what that is signed with. */
     webhook: { url: string; secret: Uint8Array } | null;
+    stream: StreamConfig | null;
   };
+
+/** Stream Chat, and what of the conversations is shown there. */
+export type StreamConfig = {
+  apiKey: string;
+  secret: string;
+  baseUrl: string;
+  mirror: "all" | "sessions";
+  /** Under which user there the assistant speaks. */
+  assistantId: string;
+};
 
 export type Configured = { config: Config } | { problems: string[] };
 
@@ -125,7 +147,7 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
     );
   }
-  problems.push(...HALVES.flatMap((pair) => halves(given, pair)), ...idleChecks(given));
+  problems.push(...halfGiven(given), ...idleChecks(given));
   if (!parsed.data || problems.length > 0) return { problems };
   return {
     config: {
@@ -135,6 +157,7 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       open,
       models: modelsFrom(parsed.data),
       webhook: webhookFrom(parsed.data),
+      stream: streamFrom(parsed.data),
     },
   };
 }
@@ -177,23 +200,11 @@ function webhookFrom({ WEBHOOK_URL: url, WEBHOOK_SECRET: secret }: Environment):
   return url === undefined || secret === undefined ? null : { url, secret };
 }
 
-/** One of the two without the other would leave RunPod, or the webhook, out without a word. */
-const HALVES = [
-  ["RUNPOD_API_KEY", "RUNPOD_ENDPOINT_ID"],
-  ["WEBHOOK_URL", "WEBHOOK_SECRET"],
-] as const;
-
-function halves(given: Record<string, unknown>, [one, other]: (typeof HALVES)[number]): string[] {
-  if (given[one] !== undefined && given[other] === undefined) return [`${other}: is needed beside ${one}`];
-  if (given[other] !== undefined && given[one] === undefined) return [`${one}: is needed beside ${other}`];
-  return [];
-}
-
-/** Who sets one of these means to close the service, or to narrow who may come in; alone it would do neither. */
-function idleChecks(given: Record<string, unknown>): string[] {
-  if (given["JWT_SECRET"] !== undefined || given["JWT_JWKS_URL"] !== undefined) return [];
-  const idle = ["JWT_ISSUER", "JWT_AUDIENCE"].filter((name) => given[name] !== undefined);
-  return idle.map((name) => `${name}: is looked for in tokens, so it needs JWT_SECRET or JWT_JWKS_URL beside it`);
+function streamFrom(env: Environment): StreamConfig | null {
+  const { STREAM_API_KEY: apiKey, STREAM_SECRET: secret } = env;
+  if (apiKey === undefined || secret === undefined) return null;
+  const { STREAM_BASE_URL: baseUrl, STREAM_MIRROR: mirror, STREAM_ASSISTANT_ID: assistantId } = env;
+  return { apiKey, secret, baseUrl, mirror, assistantId };
 }
 
 /** A common slip: that host manages endpoints, and knows nothing of jobs. */

@@ -1,7 +1,15 @@
 /** Variables whose whole value is a secret. */
-const WHOLE = ["JWT_SECRET", "OPENAI_API_KEY", "GROQ_API_KEY", "RUNPOD_API_KEY"];
+const WHOLE = ["JWT_SECRET", "OPENAI_API_KEY", "GROQ_API_KEY", "RUNPOD_API_KEY", "STREAM_SECRET"];
 /** Addresses that may carry one: a password, or a key in the query. */
-const ADDRESSES = ["DATABASE_URL", "REDIS_URL", "JWT_JWKS_URL", "OPENAI_BASE_URL", "GROQ_BASE_URL", "RUNPOD_BASE_URL"];
+const ADDRESSES = [
+  "DATABASE_URL",
+  "REDIS_URL",
+  "JWT_JWKS_URL",
+  "OPENAI_BASE_URL",
+  "GROQ_BASE_URL",
+  "RUNPOD_BASE_URL",
+  "STREAM_BASE_URL",
+];
 /** Whatever is shorter stands in the middle of other words. */
 const SHORTEST = 6;
 

@@ -1,4 +1,6 @@
 import { SignJWT } from "jose";
+import { AppError } from "../core/errors.ts";
+import { streamUserId } from "./users.ts";
 
 /** Stream refuses a token from its future (code 42), and no two clocks agree; in seconds. */
 const SKEW_S = 5;
@@ -25,6 +27,22 @@ export function serverToken(secret: string, clock: () => number): () => Promise<
  */
 export const userToken = (secret: string, { userId, now, ttl }: { userId: string; now: number; ttl: number }) =>
   sign(secret, { user_id: userId }, { now, ttl });
+
+/** In seconds. Whoever loses access here keeps it there for as long; Stream's clients ask for a new token by themselves. */
+const USER_TTL_S = 3_600;
+
+type App = { apiKey: string; secret: string; assistantId: string };
+
+/** Gives a user what its client of Stream needs; `expiresAt` is in milliseconds. Throws 403 for the assistant's id. */
+export function tokenIssuer({ apiKey, secret, assistantId }: App, clock: () => number) {
+  return async (self: string) => {
+    const userId = streamUserId(self);
+    if (userId === assistantId) throw new AppError("forbidden", "This user is the assistant at Stream.");
+    const now = Math.floor(clock() / 1000) * 1000; // tokens know whole seconds
+    const token = await userToken(secret, { userId, now, ttl: USER_TTL_S });
+    return { token, apiKey, userId, expiresAt: now + USER_TTL_S * 1000 };
+  };
+}
 
 function sign(secret: string, claims: object, { now, ttl }: { now: number; ttl: number }): Promise<string> {
   const seconds = Math.floor(now / 1000);

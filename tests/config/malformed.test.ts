@@ -78,6 +78,9 @@ const wrong: Record<string, string[]> = {
     "redis://:hunter2%ff@localhost",
     "rediss//hunter2",
   ],
+  STREAM_BASE_URL: ["stream", "chat.stream-io-api.com", "ftp://stream.example.com"],
+  STREAM_MIRROR: ["everything", "Sessions"],
+  STREAM_ASSISTANT_ID: ["the assistant", "a.b", "utf8_YQ", "sha256_a", "a".repeat(256)],
   RATE_LIMIT: ["700", "0/h", "600/d", "600/min", "600 / m", "-1/s", "1.5/s", "OFF", "/h", "1000000/s", "600/m;600/h"],
   TRUST_PROXY: ["-1", "11", "true", "10.0.0.0/8", "1.0"],
   MAX_TURNS_PER_USER: ["0", "-1", "none", "1.5", "OFF", "2147483648"],
@@ -128,6 +131,15 @@ describe("RunPod", () => {
     expect(parseConfig({ RUNPOD_API_KEY: "hunter2", RUNPOD_ENDPOINT_ID })).toEqual({
       problems: [expect.stringMatching(/^RUNPOD_ENDPOINT_ID: /)],
     });
+  });
+});
+
+describe("Stream Chat", () => {
+  it.each([
+    ["STREAM_API_KEY", "STREAM_SECRET"],
+    ["STREAM_SECRET", "STREAM_API_KEY"],
+  ])("with %s alone is a line that names %s", (given, missing) => {
+    expect(parseConfig({ [given]: "hunter2" })).toEqual({ problems: [`${missing}: is needed beside ${given}`] });
   });
 });
 

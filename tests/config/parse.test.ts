@@ -36,6 +36,7 @@ describe("without any variable", () => {
   it("is the same as with every one of them empty, or with others beside them", () => {
     const names = "PORT HOST ALLOW_OPEN DATABASE_URL SQLITE_SYNCHRONOUS JWT_SECRET ALLOWED_ORIGINS"
       .concat(" JWT_JWKS_URL JWT_ISSUER JWT_AUDIENCE API_KEYS WEBHOOK_URL WEBHOOK_SECRET")
+      .concat(" STREAM_API_KEY STREAM_SECRET STREAM_BASE_URL STREAM_MIRROR STREAM_ASSISTANT_ID")
       .concat(" OPENAI_API_KEY OPENAI_BASE_URL GROQ_API_KEY GROQ_BASE_URL MODELS PRICES")
       .concat(" FIRST_TOKEN_TIMEOUT_MS LAST_FIRST_TOKEN_TIMEOUT_MS")
       .concat(" RUNPOD_API_KEY RUNPOD_ENDPOINT_ID RUNPOD_BASE_URL RUNPOD_MODE RUNPOD_INPUT")
@@ -58,6 +59,24 @@ describe("a webhook", () => {
       expect(configFrom({ WEBHOOK_URL, WEBHOOK_SECRET }).webhook).toEqual({ url: WEBHOOK_URL, secret: bytes });
     }
     expect(configFrom({}).webhook).toBeNull();
+  });
+});
+
+describe("Stream Chat", () => {
+  const app = { STREAM_API_KEY: "key", STREAM_SECRET: "secret" };
+
+  it("is an app by its key and secret, at Stream's own address, with every conversation", () => {
+    const found = { apiKey: "key", secret: "secret", mirror: "all", assistantId: "assistant" };
+    expect(configFrom(app).stream).toEqual({ ...found, baseUrl: "https://chat.stream-io-api.com" });
+    expect(configFrom({ STREAM_MIRROR: "sessions", STREAM_ASSISTANT_ID: "x" }).stream).toBeNull();
+  });
+
+  it("is elsewhere, or less, where that is said", () => {
+    const STREAM_BASE_URL = "https://stream.example.com/";
+    const env = { ...app, STREAM_BASE_URL, STREAM_MIRROR: "sessions", STREAM_ASSISTANT_ID: "Parley@bot_1-a" };
+    expect(configFrom(env).stream).toMatchObject({
+      ...{ baseUrl: "https://stream.example.com", mirror: "sessions", assistantId: "Parley@bot_1-a" },
+    });
   });
 });
 
