@@ -30,5 +30,5 @@ export function userIdOf(streamId: string): string | null {
   if (streamId.startsWith(HASHED)) return null;
   if (!streamId.startsWith(ENCODED)) return streamId;
   const userId = Buffer.from(streamId.slice(ENCODED.length), "base64url").toString();
-  return streamUserId(userId) === streamId ? userId : null;
+  return userId !== "" && streamUserId(userId) === streamId ? userId : null;
 }
