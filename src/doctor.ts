@@ -8,6 +8,8 @@ import { createRegistry } from "./models/registry.ts";
 import { runpod } from "./models/runpod.ts";
 import { createTransport, type Transport } from "./models/transport.ts";
 import { hiding, reasonOf, secretsIn } from "./secrets.ts";
+import { createStreamChat, reachStream } from "./stream-chat/client.ts";
+import { StreamChatError } from "./stream-chat/failures.ts";
 
 /** Looks at everything that the service depends on, and says in a line each how it is. */
 
@@ -26,6 +28,7 @@ async function examine(config: Config): Promise<Finding[]> {
       ...lists.map(({ finding }) => finding),
       ...targets(config, transport, lists),
       ...(await workers(config, transport)),
+      ...(await streamChat(config, transport)),
     ];
   } finally {
     await transport.close();
@@ -132,6 +135,20 @@ async function workers({ models }: Config, transport: Transport): Promise<Findin
     return [{ ok: able > 0, what, detail: `workers: ${counts.join(", ")}; ${jobs.inQueue} jobs in line${waiting}` }];
   } catch (error) {
     return [{ ok: false, what, detail: refusal("runpod", error) }];
+  }
+}
+
+async function streamChat({ stream: app }: Config, { send }: Transport): Promise<Finding[]> {
+  if (!app) return [];
+  const what = "stream chat";
+  try {
+    await reachStream(createStreamChat({ ...app, send, clock: Date.now, timeoutMs: PATIENCE_MS }));
+    return [{ ok: true, what, detail: "reachable, takes the key and the secret" }];
+  } catch (error) {
+    if (!(error instanceof StreamChatError)) throw error;
+    const detail =
+      error.kind === "token" ? "does not take the key, the secret, or the time of this machine" : "is away";
+    return [{ ok: false, what, detail: error.status === null ? detail : `${detail} (HTTP ${error.status})` }];
   }
 }
 

@@ -8,7 +8,8 @@ import { startApp } from "./support/app.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "parley-openapi-"));
-const app = await startApp({ DATABASE_URL: ":memory:" });
+const stream = { STREAM_API_KEY: "key", STREAM_SECRET: "secret", STREAM_BASE_URL: "http://127.0.0.1:9" }; // what shows only with it
+const app = await startApp({ DATABASE_URL: ":memory:", ...stream });
 try {
   const file = join(folder, "openapi.json");
   writeFileSync(file, (await app.call("GET", "/openapi.json")).text);

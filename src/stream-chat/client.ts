@@ -75,6 +75,11 @@ export function createStreamChat(options: StreamChatOptions): StreamChat {
   return { call, quota };
 }
 
+/** Throws where Stream cannot be reached, or does not take the key and the secret. */
+export async function reachStream(stream: StreamChat, { signal }: Stoppable = {}): Promise<void> {
+  await stream.call({ kind: "GetApp", method: "GET", path: "/app", signal }, z.object({ app: z.unknown() }));
+}
+
 type Signed = Omit<Asked, "kind" | "signal"> & { token: string };
 
 function requestTo({ baseUrl, apiKey }: StreamChatOptions, { method, path, query, body, token }: Signed) {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { startApp } from "../support/app.ts";
 import { databases, freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
@@ -14,6 +14,7 @@ import { type Provider, startProvider } from "../support/provider.ts";
 import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts";
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
+import { startStream } from "../support/stream.ts";
 
 const program = () => join(dirname(inject("bundle")), "doctor.js");
 
@@ -248,6 +249,21 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
     expect(troubles(await doctor({ DATABASE_URL: url.href }))).toEqual([
       expect.stringMatching(/^trouble database \(postgres\): .*password authentication failed/),
     ]);
+  });
+});
+
+describe("a doctor asked about Stream Chat", () => {
+  it("says nothing of it where none is set, else whether it is there and takes the key and the secret", async () => {
+    const fake = await startStream();
+    onTestFinished(() => fake.close());
+    expect((await doctor()).lines.join("\n")).not.toContain("stream chat");
+    const { code, lines } = await doctor(fake.env);
+    expect([code, lines.at(-1)]).toEqual([0, "ok      stream chat: reachable, takes the key and the secret"]);
+    expect(troubles(await doctor({ ...fake.env, STREAM_SECRET: SECRETS.database }))).toEqual([
+      "trouble stream chat: does not take the key, the secret, or the time of this machine (HTTP 401)",
+    ]);
+    await fake.down();
+    expect(troubles(await doctor(fake.env))).toEqual(["trouble stream chat: is away"]);
   });
 });
 

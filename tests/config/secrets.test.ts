@@ -30,6 +30,7 @@ const SECRETS = {
   database: "marker/of@the database",
   redis: "marker-of-redis",
   keys: "marker-of-the-key-server",
+  stream: "marker-of-stream",
 };
 const digest = createHash("sha256").update(SECRETS.service).digest("hex");
 const forbidden = [...Object.values(SECRETS), ...Object.values(SECRETS).map(encodeURIComponent), digest];
@@ -73,6 +74,9 @@ beforeAll(async () => {
     RUNPOD_API_KEY: SECRETS.runpod,
     RUNPOD_BASE_URL: `${at}/v2`,
     RUNPOD_ENDPOINT_ID: ENDPOINT,
+    STREAM_API_KEY: "key",
+    STREAM_SECRET: SECRETS.stream,
+    STREAM_BASE_URL: `${at}/stream`,
     DATABASE_URL: wire.url,
     REDIS_URL: `redis://:${SECRETS.redis}@127.0.0.1:${await freePort()}/0`,
     TURN_TIMEOUT_MS: "3000",

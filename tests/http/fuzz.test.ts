@@ -1,7 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SECRET } from "../support/app.ts";
 import { databases } from "../support/databases.ts";
 import { fuzz, type Tally } from "../support/fuzz-run.ts";
+import { type FakeStream, startStream } from "../support/stream.ts";
 
 /** Another seed at each run; to see a failure again: `FUZZ_SEED=… FUZZ_RUNS=… npx vitest run tests/http/fuzz.test.ts`. */
 const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 2 ** 31);
@@ -28,12 +29,17 @@ const services = [
 
 describe(`${RUNS} requests made from the OpenAPI document (FUZZ_SEED=${seed} FUZZ_RUNS=${RUNS})`, () => {
   const tally: Tally = new Map();
+  let stream: FakeStream;
+  beforeAll(async () => {
+    stream = await startStream();
+  });
+  afterAll(() => stream?.close());
 
   it.each(services)(
     "are answered by $service on $database as it says",
     { timeout: 60_000 + RUNS * 50 },
     async ({ on, env, ...run }) => {
-      await fuzz({ ...env, DATABASE_URL: await on.fresh() }, { ...run, tally });
+      await fuzz({ ...stream.env, ...env, DATABASE_URL: await on.fresh() }, { ...run, tally });
     },
   );
 

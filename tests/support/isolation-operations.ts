@@ -115,6 +115,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   listQueue: { kind: "watches" },
   watchAgent: { kind: "watches", self: "agent_id", until: (frames) => frames.length > 0 },
 
+  createStreamToken: { kind: "makes" },
+
   getRoot: { kind: "public" },
   getHealth: { kind: "public" },
   getApiHealth: { kind: "public" },

@@ -11,6 +11,7 @@ import { type Caller, tokenOf } from "./isolation-people.ts";
 import { createRecorder, type Recorder } from "./isolation-record.ts";
 import { giverOf, WAIT, type Wanted } from "./isolation-rows.ts";
 import { type Provider, startProvider } from "./provider.ts";
+import { type FakeStream, startStream } from "./stream.ts";
 
 /** An operation, and what the document says of it. */
 export type Tried = { operation: Operation; route: Route };
@@ -41,8 +42,10 @@ type Started = Pick<World, "app" | "provider" | "recorder">;
 
 export function useWorld({ database, fresh }: (typeof databases)[number]): World {
   const world = {} as World;
+  let stream: FakeStream;
   beforeAll(async () => {
     const provider = await startProvider();
+    stream = await startStream();
     provider.behave(({ body }) => (WAIT.test(body.messages.at(-1)?.content ?? "") ? { headersAfter: Infinity } : {}));
     const recorder = createRecorder(database);
     let db: Db | undefined;
@@ -53,6 +56,7 @@ export function useWorld({ database, fresh }: (typeof databases)[number]): World
     const env = {
       DATABASE_URL: await fresh(),
       OPENAI_BASE_URL: provider.openaiUrl,
+      ...stream.env,
       JWT_SECRET: SECRET,
       RATE_LIMIT: "off",
       LAST_FIRST_TOKEN_TIMEOUT_MS: "300000", // what is to run still runs at the end
@@ -72,6 +76,7 @@ export function useWorld({ database, fresh }: (typeof databases)[number]): World
   afterAll(async () => {
     await world.app?.stop();
     await world.provider?.close();
+    await stream?.close();
   });
   return world;
 }
