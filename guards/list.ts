@@ -6,6 +6,7 @@ import { ownership } from "./ownership.ts";
 import { patience } from "./patience.ts";
 import { sessions } from "./sessions.ts";
 import { setup } from "./setup.ts";
+import { stream } from "./stream.ts";
 import { wire } from "./wire.ts";
 
 export const guards: readonly Guard[] = [
@@ -16,5 +17,6 @@ export const guards: readonly Guard[] = [
   ...wire,
   ...models,
   ...sessions,
+  ...stream,
   ...setup,
 ];
