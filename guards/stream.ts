@@ -1,6 +1,6 @@
 import type { Guard } from "./guard.ts";
 
-/** Who is who at Stream Chat. */
+/** Who is who at Stream Chat, and what is no command there. */
 export const stream: readonly Guard[] = [
   {
     threat: "API5",
@@ -28,5 +28,14 @@ export const stream: readonly Guard[] = [
     to: "",
     test: "tests/stream-chat/users.test.ts",
     name: "written with what Stream takes",
+  },
+  {
+    threat: "LLM10",
+    what: "no text is run as a command of Stream Chat",
+    file: "src/stream-chat/messages.ts",
+    from: 'text.startsWith("/")',
+    to: "false",
+    test: "tests/stream-chat/client.test.ts",
+    name: "take for a command",
   },
 ];

@@ -8,6 +8,10 @@ export type StreamFailure =
   | "exists"
   /** The text is longer than the channel takes. */
   | "too_long"
+  /** Its own fields take more than Stream's 5 KiB. */
+  | "too_big"
+  /** Stream answered as if all were well, with a message that it does not keep: a frozen channel, say. */
+  | "not_kept"
   /** Key, secret or clock are wrong here: nothing will succeed until somebody sees to it. */
   | "token"
   /** The same call would be refused again. */
@@ -44,6 +48,7 @@ const KINDS: Readonly<Record<number, StreamFailure>> = {
   9: "rate_limited",
   16: "not_found",
   20: "too_long",
+  22: "too_big",
   23: "unavailable", // Stream's own timeout
   40: "token", // expired
   41: "token", // not valid yet
@@ -54,7 +59,7 @@ const BY_STATUS: Readonly<Record<number, StreamFailure>> = {
   401: "token",
   404: "not_found",
   408: "unavailable",
-  413: "too_long",
+  413: "too_big",
   429: "rate_limited",
 };
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Change, channelPath } from "./channels.ts";
 import type { Asked, Stoppable, StreamChat } from "./client.ts";
+import { StreamChatError } from "./failures.ts";
 
 const message = z.looseObject({
   id: z.string(),
@@ -19,22 +20,29 @@ export type StreamMessage = z.output<typeof message>;
 
 export type NewMessage = { id: string; text: string; user_id: string; [custom: string]: unknown };
 
+/** What Stream says of a message that it answers with and does not keep: github.com/GetStream/stream-chat-js, test/integration/test.js. */
+const NOT_KEPT = new Set(["error", "ephemeral"]);
+
 /**
- * Sends a message in the name of a user. Throws `exists` where its id is taken anywhere in the app, `too_long`, and
- * `not_found` where there is no such channel. https://getstream.io/chat/docs/node/send_message/
+ * Sends a message in the name of a user. Throws `exists` where its id is taken anywhere in the app, `too_long`, `too_big`,
+ * `not_kept`, and `not_found` where there is no such channel. https://getstream.io/chat/docs/node/send_message/
  */
-export const sendMessage = (
+export async function sendMessage(
   stream: StreamChat,
   channelId: string,
   { signal, ...message }: NewMessage & Stoppable,
-): Promise<StreamMessage> =>
-  one(stream, {
-    kind: "SendMessage",
-    method: "POST",
-    path: `${channelPath(channelId)}/message`,
-    body: { message },
-    signal,
-  });
+): Promise<StreamMessage> {
+  const { id, text, user_id: userId } = message;
+  // "/giphy rock" would be run as a command and not kept; in a change of what is there it is a text.
+  const isCommand = text.startsWith("/");
+  const [path, body] = [
+    `${channelPath(channelId)}/message`,
+    { message: { ...message, ...(isCommand && { text: "" }) } },
+  ];
+  const sent = await one(stream, { kind: "SendMessage", method: "POST", path, body, signal });
+  if (NOT_KEPT.has(sent.type)) throw new StreamChatError({ kind: "not_kept", status: 201 });
+  return isCommand ? updateMessage(stream, id, { set: { text }, userId, signal }) : sent;
+}
 
 /** Also one that was softly deleted. Throws `not_found`. */
 export const getMessage = (stream: StreamChat, id: string, { signal }: Stoppable = {}): Promise<StreamMessage> =>
@@ -45,7 +53,7 @@ type MessageChange = Change & {
   userId: string;
 };
 
-/** Changes some of a message's fields, for good; it counts in the budget. https://getstream.io/chat/docs/node/send_message/#partial-update */
+/** Changes some of a message's fields, for good; it counts in the budget. Throws `not_found`, `too_long` and `too_big`. https://getstream.io/chat/docs/node/send_message/#partial-update */
 export function updateMessage(stream: StreamChat, id: string, change: MessageChange): Promise<StreamMessage> {
   stream.quota.budget.tryTake("final");
   return one(stream, { kind: "UpdateMessage", method: "PUT", path: messagePath(id), ...asBody(change) });

@@ -144,6 +144,35 @@ describe("a client of Stream Chat", () => {
     for (const { message: text } of failures) expect(text).toMatch(/^Stream answered \d+, with code \d+$/);
   });
 
+  it("keeps a text that Stream would take for a command", async () => {
+    const { stream, fake } = parts;
+    const [channel, id] = [await givenChannel(parts), newId()];
+    const sent = await sendMessage(stream, channel, { id, text: "/giphy rock", user_id: "alice" });
+    expect(sent).toMatchObject({ id, text: "/giphy rock", type: "regular" });
+    expect(fake.channel(channel)?.messages).toMatchObject([{ id, text: "/giphy rock" }]);
+  });
+
+  it("does not believe that a message is kept that Stream answers with and throws away", async () => {
+    const { stream, fake } = parts;
+    const channel = await givenChannel(parts);
+    fake.state.tooLong = "message";
+    onTestFinished(() => {
+      fake.state.tooLong = "code";
+    });
+    const message = { id: newId(), text: "x".repeat(5001), user_id: "alice" };
+    expect((await failureOf(sendMessage(stream, channel, message))).kind).toBe("not_kept");
+    expect(fake.channel(channel)?.messages).toEqual([]);
+  });
+
+  it("says where what was made up for a message, a channel or a user is more than Stream takes", async () => {
+    const { stream } = parts;
+    const [channel, more] = [await givenChannel(parts), "x".repeat(5 * 1024)];
+    const message = { id: newId(), text: "Hi", user_id: "alice", more };
+    expect(await failureOf(sendMessage(stream, channel, message))).toMatchObject({ kind: "too_big", code: 22 });
+    expect((await failureOf(updateChannel(stream, channel, { set: { more } }))).kind).toBe("too_big");
+    expect((await failureOf(upsertUsers(stream, [{ id: "alice", more }]))).kind).toBe("too_big");
+  });
+
   it("speaks also where a channel is frozen, since it is the server", async () => {
     const { stream, fake } = parts;
     const [channel, id] = [await givenChannel(parts), newId()];

@@ -36,7 +36,8 @@ describe("the fake Stream", () => {
     expect(codeOf(() => eve.send(channel, "Hi"))).toEqual([403, 17]);
     expect(codeOf(() => eve.edit(id, "Hacked"))).toEqual([403, 17]);
     expect(codeOf(() => eve.delete(id))).toEqual([403, 17]);
-    expect(codeOf(() => alice.send(channel, "x".repeat(101)))).toEqual([400, 20]);
+    expect(codeOf(() => alice.edit(id, "x".repeat(101)))).toEqual([400, 20]);
+    for (const text of ["x".repeat(101), "/giphy rock", "/nothing"]) alice.send(channel, text);
     alice.edit(id, "Hello");
     alice.react(id, "like");
     expect(fake.reactions(id)).toEqual({ like: ["alice"] });

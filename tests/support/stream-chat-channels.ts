@@ -1,5 +1,6 @@
 import {
   actingUser,
+  bounded,
   type Caller,
   type Channel,
   channelAt,
@@ -114,7 +115,7 @@ function ownFieldsOf(value: unknown, name: string): Fields {
   const fields = fieldsOf(value, name);
   const reserved = Object.keys(fields).find((field) => OWN.has(field));
   if (reserved) throw refuse.input(`${name}.${reserved} is a reserved field`);
-  return fields;
+  return bounded(fields, name);
 }
 
 function idsOf(value: unknown): string[] {

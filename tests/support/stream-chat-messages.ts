@@ -1,5 +1,6 @@
 import {
   actingUser,
+  bounded,
   type Caller,
   channelAt,
   channelOf,
@@ -18,13 +19,13 @@ import {
 const OWN = ["cid", "html", "created_at", "updated_at", "deleted_at", "latest_reactions", "own_reactions"];
 const RESERVED = new Set([...OWN, "reaction_counts", "reaction_scores", "reply_count", "command"]);
 
-/** In a frozen channel a user is answered with a message of type `error` that is not kept; the server may speak. */
 export function sendMessage(state: State, caller: Caller, { id, body }: { id: string; body: Fields }): Fields {
   const channel = channelAt(state, id);
   const { user: _, user_id: __, ...given } = fieldsOf(body["message"], "message");
   const user = actingUser(state, caller, { what: "message", given: fieldsOf(body["message"], "message") });
   if (!caller.server && !channel.members.includes(user.id)) throw refuse.denied("User is not allowed to CreateMessage");
-  const sent = { id: crypto.randomUUID(), type: "regular", ...checked(state, given, "message") };
+  const fields = checked(state, given, { name: "message", mayBeLong: state.tooLong === "message" || !caller.server });
+  const sent = { id: crypto.randomUUID(), type: "regular", ...fields };
   if (state.messages.has(String(sent.id))) throw refuse.input(`a message with ID ${sent.id} already exists`);
   const now = state.now();
   const text = String(given["text"] ?? "");
@@ -37,7 +38,8 @@ export function sendMessage(state: State, caller: Caller, { id, body }: { id: st
     created_at: now,
     updated_at: now,
   };
-  if (channel.frozen && !caller.server) return { message: { ...message, type: "error", text: "frozen" } };
+  const type = fateOf(state, caller, { text, isFrozen: channel.frozen });
+  if (type !== "regular") return { message: { ...message, type }, duration: "1.00ms" };
   state.messages.set(message.id, message);
   channel.messages.push(message);
   state.happen({ type: "message.new", channel, by: user, message: shownMessage(state, message) });
@@ -59,7 +61,7 @@ export function changeMessage(state: State, caller: Caller, { id, body, kept }: 
   const by = actingUser(state, caller, { what: "user", given: body });
   if (!kept && !caller.server) throw refuse.denied("only a server may do this");
   mayTouch(caller, message);
-  const set = checked(state, fieldsOf(body["set"] ?? {}, "set"), "set");
+  const set = checked(state, fieldsOf(body["set"] ?? {}, "set"), { name: "set" });
   const unset = Array.isArray(body["unset"]) ? body["unset"].map(String) : [];
   const target = kept ? message : { ...message };
   Object.assign(target, set, { updated_at: state.now() });
@@ -151,11 +153,23 @@ function mayTouch(caller: Caller, message: Message): void {
   if (!caller.server && message.user.id !== caller.userId) throw refuse.denied("this is another user's message");
 }
 
-function checked(state: State, fields: Fields, name: string): Fields {
+/** What becomes of a text: a message; an `error`; or, of one that begins with a slash, a command's draft. Only messages are kept. */
+function fateOf(state: State, caller: Caller, { text, isFrozen }: { text: string; isFrozen: boolean }) {
+  if ((isFrozen && !caller.server) || state.lengthOf(text) > state.maxMessageLength) return "error";
+  const [, command] = /^\/(\w+)/.exec(text) ?? [];
+  if (command === undefined) return "regular";
+  return command === "giphy" ? "ephemeral" : "error";
+}
+
+function checked(
+  state: State,
+  fields: Fields,
+  { name, mayBeLong = false }: { name: string; mayBeLong?: boolean },
+): Fields {
   const reserved = Object.keys(fields).find((field) => RESERVED.has(field));
   if (reserved) throw refuse.input(`${name}.${reserved} is a reserved field`);
   const text = fields["text"];
-  if (typeof text === "string" && state.lengthOf(text) > state.maxMessageLength)
-    throw refuse.tooLong(state.maxMessageLength);
-  return fields;
+  const isLong = typeof text === "string" && state.lengthOf(text) > state.maxMessageLength;
+  if (isLong && !mayBeLong) throw refuse.tooLong(state.maxMessageLength);
+  return bounded(fields, name);
 }

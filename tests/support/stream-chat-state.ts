@@ -14,6 +14,7 @@ export const refuse = {
   missing: (message: string) => new Refusal(404, 16, message),
   denied: (message: string) => new Refusal(403, 17, message),
   tooLong: (most: number) => new Refusal(400, 20, `message.text must be a maximum of ${most} characters in length`),
+  tooBig: (name: string) => new Refusal(413, 22, `${name}: the custom fields are larger than 5KB`),
   event: (type: string) => new Refusal(400, 18, `event type ${type} is not supported`),
 };
 
@@ -69,11 +70,13 @@ export type State = {
   maxMessageLength: number;
   /** How Stream measures a text; its documents say no more than "characters". */
   lengthOf(text: string): number;
+  /** A text that is too long is an error with code 20 (as documented), or a message of type `error` (as their own tests have it). */
+  tooLong: "code" | "message";
   now(): string;
   happen(happening: Happening): void;
 };
 
-export function createState(given: Pick<State, "maxMessageLength" | "lengthOf" | "happen">): State {
+export function createState(given: Pick<State, "maxMessageLength" | "lengthOf" | "tooLong" | "happen">): State {
   let last = 0;
   // No two things happen at the same time, so that what is newer shows.
   const now = () => {
@@ -91,6 +94,17 @@ export const fieldsOf = (value: unknown, name: string): Fields => {
   return value;
 };
 
+const CUSTOM_BYTES = 5 * 1024;
+
+/** What an app makes up for users, channels and messages has a limit of its own; throws above it. */
+export function bounded(fields: Fields, name: string): Fields {
+  const { text: _, ...custom } = fields;
+  if (Buffer.byteLength(JSON.stringify(custom)) > CUSTOM_BYTES) throw refuse.tooBig(name);
+  const bad = Object.keys(fields).find((key) => /\s|^\.|\.$|\.\./.test(key));
+  if (bad !== undefined) throw refuse.input(`${name}: "${bad}" is not a valid field name`);
+  return fields;
+}
+
 const USER_ID = /^[a-zA-Z0-9@_-]{1,255}$/;
 
 /** Replaces what was known of each. */
@@ -101,6 +115,7 @@ export function upsertUsers(state: State, users: Fields): Record<string, User> {
     const user = fieldsOf(value, `users[${id}]`);
     if (user["id"] !== id || !USER_ID.test(id))
       throw refuse.input(`user.id ${id} is invalid: only a-z, 0-9, @, _ and -`);
+    bounded(user, "user");
     const { created_at = state.now() } = state.users.get(id) ?? {};
     return { ...user, id, role: String(user["role"] ?? "user"), created_at, updated_at: state.now() };
   });

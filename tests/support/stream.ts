@@ -30,16 +30,21 @@ export type FakeStream = App & {
   close(): Promise<void>;
 };
 
-type Options = { windowMs?: number; maxMessageLength?: number; lengthOf?: (text: string) => number; port?: number };
+type Options = Partial<Pick<State, "maxMessageLength" | "lengthOf" | "tooLong">> & { windowMs?: number; port?: number };
 
 /** A faithful Stream Chat on a port of its own, with an empty app. */
 export async function startStream(options: Options = {}): Promise<FakeStream> {
-  const { windowMs = 60_000, maxMessageLength = 5_000, lengthOf = (text) => [...text].length } = options;
+  const {
+    windowMs = 60_000,
+    maxMessageLength = 5_000,
+    lengthOf = (text) => [...text].length,
+    tooLong = "code",
+  } = options;
   const app: App = { apiKey: "stream-key-of-the-tests", secret: "stream-secret-of-the-tests" };
   const hooks = createHooks(app);
   const log: Entry[] = [];
   const state = createState({
-    ...{ maxMessageLength, lengthOf },
+    ...{ maxMessageLength, lengthOf, tooLong },
     happen({ channel, by, ...event }) {
       log.push({ event: structuredClone({ ...event, cid: channel.cid, ...(by && { user: by }) }) });
       hooks.tell(state, { ...event, channel, by });
