@@ -74,6 +74,15 @@ describe("a client of Stream Chat", () => {
     expect(fake.channel(channel)?.messages).toEqual([]);
   });
 
+  it("counts each change that it stores in the budget of those that it only shows", async () => {
+    const [now, channel, id] = [Date.now(), await givenChannel(parts), newId()];
+    const stream = parts.client({ clock: () => now });
+    await sendMessage(stream, channel, { id, text: "", user_id: "assistant" });
+    for (let i = 0; i < 8; i++) await updateMessage(stream, id, { set: { text: `${i}` }, userId: "assistant" });
+    expect(stream.quota.budget.tryTake("live")).toBe(false);
+    expect(parts.client({ clock: () => now }).quota.budget.tryTake("live")).toBe(true);
+  });
+
   it("shows text that grows without storing it", async () => {
     const { stream, fake } = parts;
     const [channel, id] = [await givenChannel(parts), newId()];
@@ -97,6 +106,9 @@ describe("a client of Stream Chat", () => {
     expect(await listReactions(stream, id)).toEqual([{ type: "👍", userId: "bob" }]);
     for (let i = 0; i < 600; i++) fake.as(`fan-${i}`).react(id, "love");
     expect(new Set((await listReactions(stream, id)).map(({ userId }) => userId)).size).toBe(601);
+    await addReaction(stream, id, { type: "a/b?#", userId: "bob" });
+    await removeReaction(stream, id, { type: "a/b?#", userId: "bob" });
+    expect(Object.keys(fake.reactions(id))).toEqual(["👍", "love"]);
     await removeReaction(stream, id, { type: "👍", userId: "bob" });
     expect(fake.reactions(id)["👍"]).toBeUndefined();
     expect((await failureOf(removeReaction(stream, id, { type: "👍", userId: "bob" }))).kind).toBe("not_found");
