@@ -29,7 +29,7 @@ import { sessionExtensions } from "./routes/session-extensions.ts";
 import { sessionMessages } from "./routes/session-messages.ts";
 import { sessionTranscript } from "./routes/session-transcript.ts";
 import { sessions } from "./routes/sessions.ts";
-import { streamTokens } from "./routes/stream.ts";
+import { streamChat } from "./routes/stream.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
@@ -59,7 +59,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript, agents];
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
     app.route("/", surface(services));
-  if (config.stream) app.route("/", streamTokens(tokenIssuer(config.stream, services.clock)));
+  if (config.stream) app.route("/", streamChat(services, tokenIssuer(config.stream, services.clock)));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
     built ??= openApiDocument(app, services.version, config.stream ? [STREAM_TAG] : []);

@@ -4,6 +4,7 @@ import type { Bus } from "./core/notes.ts";
 import type { Watch } from "./core/watch.ts";
 import type { Db } from "./db/db.ts";
 import type { Logger } from "./http/log.ts";
+import type { StreamMirror } from "./stream-chat/stream.ts";
 
 type ModelTarget = { target: string; usable: boolean; breaker: "closed" | "open" | "half_open" };
 
@@ -20,6 +21,8 @@ export type Services = {
   readonly bus: Bus;
   readonly watch: Watch;
   readonly turns: TurnDeps;
+  /** null where there is no Stream Chat. */
+  readonly stream: StreamMirror | null;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   readonly log: Logger;

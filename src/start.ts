@@ -4,7 +4,7 @@ import { type Buckets, localBuckets, sharedBuckets } from "./bus/buckets.ts";
 import { openBus } from "./bus/bus.ts";
 import { sharedCache } from "./bus/cache.ts";
 import { openRedis, type Redis } from "./bus/redis.ts";
-import type { Config } from "./config.ts";
+import type { Config, StreamConfig } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
@@ -20,6 +20,8 @@ import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
 import { startOutbox } from "./outbox/outbox.ts";
 import type { ModelList, Services } from "./services.ts";
+import { createStreamChat, type StreamChatOptions } from "./stream-chat/client.ts";
+import { type StreamMirrorDeps, startStreamMirror } from "./stream-chat/stream.ts";
 import { webhookOutlet } from "./webhooks/webhook.ts";
 
 /** What connections get to close once no turn runs, in milliseconds. */
@@ -41,6 +43,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const db = await openDatabase(config.DATABASE_URL, {
     synchronous: config.SQLITE_SYNCHRONOUS,
     webhook: config.webhook !== null,
+    stream: config.stream !== null,
   });
   return startOver(db, config, log);
 }
@@ -73,8 +76,16 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   const leaving = new AbortController();
   let phase: ReturnType<Services["phase"]> = "starting";
   const watch = createWatch({ ...turns, bus });
+  const stream = await startStream(config.stream, {
+    db: database,
+    bus,
+    live: turns.live,
+    send: transport.send,
+    clock,
+    log,
+  });
   const services = {
-    ...{ db, redis, bus, watch, turns, clock, log, version },
+    ...{ db, redis, bus, watch, stream, turns, clock, log, version },
     models: registry.list,
     phase: () => phase,
     leaving: leaving.signal,
@@ -98,13 +109,24 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       stopUpkeep();
       watch.stop();
       // A client that never ends its request ends here.
-      await Promise.all([webhook?.stop(LEAVING_MS), Promise.race([closed, sleep(LEAVING_MS)])]);
+      await Promise.all([
+        webhook?.stop(LEAVING_MS),
+        stream?.stop(LEAVING_MS),
+        Promise.race([closed, sleep(LEAVING_MS)]),
+      ]);
       await transport.close();
       await bus.close();
       await redis?.close();
       await db.close();
     },
   };
+}
+
+type StreamParts = Pick<StreamMirrorDeps, "db" | "bus" | "live" | "log"> & Pick<StreamChatOptions, "send" | "clock">;
+
+async function startStream(config: StreamConfig | null, { send, clock, ...parts }: StreamParts) {
+  if (!config) return null;
+  return startStreamMirror({ ...parts, ...config, stream: createStreamChat({ ...config, send, clock }) });
 }
 
 /** Another instance that has changed a conversation whose turns run here may have cancelled them: they are looked for. */

@@ -125,6 +125,44 @@ export async function changedPosts(db: Db, scope: Scope, changes: Changes): Prom
   );
 }
 
+const selectToShow = statement([...scopeSlots, "conversationId", "after", "limit"], (db, $) => {
+  const { messages: m, conversations: c } = db.tables;
+  return db
+    .select({ message: m })
+    .from(m)
+    .innerJoin(c, eq(c.id, m.conversationId))
+    .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), gt(m.rev, $.after)))
+    .orderBy(sql`case when ${m.seq} > cast(${$.after} as integer) then ${m.seq} else ${m.rev} end`, asc(m.seq))
+    .limit($.limit);
+});
+
+/** When a message is the turn of somebody who knows a thread up to a revision: a new one by its place, else by its change. */
+const dueAt = ({ seq, rev }: Message, after: number) => (seq > after ? seq : rev);
+
+/** A message to be shown, and the revision up to which all is known once it is; null where that is all there is. */
+export type ToShow = { post: Post; upTo: number | null };
+
+/**
+ * What somebody who knows a thread up to a revision is to be shown next, deleted messages too: new ones in their order in the
+ * thread, whatever was changed in them later, and among them, by revision, the changes to those that were there.
+ */
+export async function postsToShow(
+  db: Db,
+  scope: Scope,
+  { conversationId, after, limit }: { conversationId: string; after: number; limit: number },
+): Promise<ToShow[]> {
+  const rows = await db.all(selectToShow, { ...scope, conversationId, after, limit: limit + 1 });
+  const posts = await withExtensions(
+    db,
+    scope,
+    rows.slice(0, limit).map((row) => row.message),
+  );
+  return posts.map((post, i) => {
+    const next = rows[i + 1]?.message;
+    return { post, upTo: next ? dueAt(next, after) - 1 : null };
+  });
+}
+
 const selectExtensions = statement([...scopeSlots, "conversationId", "from", "to"], (db, $) => {
   const { messageExtensions: e, messages: m, conversations: c } = db.tables;
   return db

@@ -2,7 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
 import { actorOf } from "../http/actor.ts";
 import { createRouter } from "../http/router.ts";
-import { bodyProblems, callerId, json, optionalBody, time, timeOf, userQuery } from "../http/schemas.ts";
+import { bodyProblems, callerId, id, json, optionalBody, problems, time, timeOf, userQuery } from "../http/schemas.ts";
+import type { Services } from "../services.ts";
 
 const Token = z
   .object({
@@ -32,12 +33,55 @@ const token = createRoute({
   responses: { 200: json(Token, "The token"), ...bodyProblems() },
 });
 
+/** Conversations that are named, of all that wait. */
+const NAMED = 100;
+
+const Status = z
+  .object({
+    mirror: z.enum(["all", "sessions"]),
+    waiting: z.int().openapi({ description: "Conversations that Stream has not been shown to their present state." }),
+    conversations: z
+      .array(
+        z.object({
+          conversation_id: id,
+          rev: z.int(),
+          mirrored: z.int().openapi({ description: "The revision that is shown; -1 for nothing." }),
+          attempts: z.int().openapi({ description: "Tries in a row that failed." }),
+          retry_at: time.nullable(),
+          error: z.string().nullable(),
+        }),
+      )
+      .openapi({ description: `${NAMED} of them.` }),
+    quota: z
+      .record(z.string(), z.object({ limit: z.int(), remaining: z.int(), reset_at: time }))
+      .openapi({ description: "What is left in this minute, by kind of call, as Stream last told this instance." }),
+  })
+  .openapi("StreamStatus");
+
+const status = createRoute({
+  method: "get",
+  path: "/api/v1/stream/status",
+  operationId: "getStreamStatus",
+  tags: ["Stream Chat"],
+  summary: "How far Stream Chat is behind",
+  description: "For an admin.",
+  responses: { 200: json(Status, "The status"), ...problems("forbidden") },
+});
+
 /** Gives a user what its client of Stream needs; throws 403 for one that may not be a user there. */
 type IssueToken = (userId: string) => Promise<{ token: string; apiKey: string; userId: string; expiresAt: number }>;
 
 /** WIRE section 7, last part: how a client of Stream Chat comes in. */
-export function streamTokens(issueToken: IssueToken) {
+export function streamChat({ stream }: Services, issueToken: IssueToken) {
   const router = createRouter();
+
+  router.openapi(status, async (c) => {
+    if (actorOf(c).sees !== "all") throw new AppError("forbidden", "Only an admin may see how the mirror is.");
+    if (!stream) throw new Error("there is no mirror");
+    const { mirror, waiting, behind, quota } = await stream.status(NAMED);
+    const left = Object.fromEntries(Object.entries(quota).map(([kind, one]) => [kind, toLeft(one)]));
+    return c.json({ mirror, waiting, conversations: behind.map(toBehind), quota: left }, 200);
+  });
 
   router.openapi(token, async (c) => {
     const actor = actorOf(c, c.req.valid("json").user_id);
@@ -50,3 +94,15 @@ export function streamTokens(issueToken: IssueToken) {
 
   return router;
 }
+
+type Shown = Awaited<ReturnType<NonNullable<Services["stream"]>["status"]>>;
+
+const toBehind = ({ id, rev, mirrored, attempts, retryAt, error }: Shown["behind"][number]) => ({
+  ...{ conversation_id: id, rev, mirrored, attempts: attempts ?? 0, error },
+  retry_at: retryAt === null ? null : timeOf(retryAt),
+});
+
+const toLeft = ({ limit, remaining, resetAt }: NonNullable<Shown["quota"]["GetApp"]>) => ({
+  ...{ limit, remaining },
+  reset_at: timeOf(resetAt),
+});

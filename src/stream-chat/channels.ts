@@ -11,11 +11,16 @@ export type Channel = {
   frozen: boolean;
   /** Ids of users, as far as the answer has them; null where it has none. */
   members: string[] | null;
+  name: string | null;
+  /** What this service has noted on it. */
+  parley: unknown;
 };
 
 const state = z.object({
   channel: z.object({
     frozen: z.boolean().catch(false),
+    name: z.string().nullish().catch(null),
+    parley: z.unknown().optional(),
     config: z.object({ max_message_length: z.number().int().positive().nullish().catch(null) }).nullish(),
   }),
   members: z.array(z.object({ user_id: z.string().nullish(), user: z.object({ id: z.string() }).nullish() })).nullish(),
@@ -40,6 +45,8 @@ export async function openChannel(
     maxMessageLength: channel.config?.max_message_length ?? null,
     frozen: channel.frozen,
     members: ids.length > 0 ? ids : null,
+    name: channel.name ?? null,
+    parley: channel.parley,
   };
 }
 

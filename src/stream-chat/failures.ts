@@ -41,6 +41,16 @@ export class StreamChatError extends Error {
   }
 }
 
+export const isFailure = (error: unknown, kind: StreamFailure): error is StreamChatError =>
+  error instanceof StreamChatError && error.kind === kind;
+
+/** null where there is nothing of the kind. */
+export const unlessMissing = <T>(call: Promise<T>): Promise<T | null> =>
+  call.catch((error) => {
+    if (isFailure(error, "not_found")) return null;
+    throw error;
+  });
+
 /** https://getstream.io/chat/docs/node/api_errors_response/ */
 const KINDS: Readonly<Record<number, StreamFailure>> = {
   2: "token", // the API key is unknown

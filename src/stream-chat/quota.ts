@@ -1,5 +1,6 @@
 /** Stream counts each of these for itself, in windows of a minute: https://getstream.io/chat/docs/node/rate_limits/. */
 export type CallKind =
+  | "QueryUsers"
   | "UpdateUsers"
   | "GetOrCreateChannel"
   | "UpdateChannel"

@@ -5,20 +5,23 @@ import { messagePath } from "./messages.ts";
 /** One per user and type. */
 export type Reaction = { type: string; userId: string };
 
+/** `isOurs`: this service has put it there, or knows of it. */
+export type Listed = Reaction & { isOurs: boolean };
+
 const listed = z.object({
-  reactions: z.array(z.object({ type: z.string(), user_id: z.string() })),
+  reactions: z.array(z.object({ type: z.string(), user_id: z.string(), parley: z.unknown().optional() })),
 });
 
 /** Reactions of one answer, the most that Stream gives. */
 const PAGE = 300;
 
-/** Once more changes nothing. Throws `not_found` where there is no such message. */
+/** Marks it as ours; once more changes nothing else. Throws `not_found` where there is no such message. */
 export async function addReaction(
   stream: StreamChat,
   messageId: string,
   { type, userId, signal }: Reaction & Stoppable,
 ): Promise<void> {
-  const [path, body] = [`${messagePath(messageId)}/reaction`, { reaction: { type, user_id: userId } }];
+  const [path, body] = [`${messagePath(messageId)}/reaction`, { reaction: { type, user_id: userId, parley: true } }];
   await stream.call({ kind: "SendReaction", method: "POST", path, body, signal }, z.unknown());
 }
 
@@ -40,13 +43,13 @@ export async function listReactions(
   stream: StreamChat,
   messageId: string,
   { signal }: Stoppable = {},
-): Promise<Reaction[]> {
-  const found: Reaction[] = [];
+): Promise<Listed[]> {
+  const found: Listed[] = [];
   for (;;) {
     const query = { limit: String(PAGE), offset: String(found.length) };
     const path = `${messagePath(messageId)}/reactions`;
     const { reactions } = await stream.call({ kind: "GetReactions", method: "GET", path, query, signal }, listed);
-    found.push(...reactions.map(({ type, user_id }) => ({ type, userId: user_id })));
+    found.push(...reactions.map((one) => ({ type: one.type, userId: one.user_id, isOurs: one.parley === true })));
     if (reactions.length < PAGE) return found;
   }
 }

@@ -29,7 +29,7 @@ const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
 
 type Declared = { name: string; file: string; slots: string; text: string };
 
-const sources = ["core", "db"].flatMap((folder) =>
+const sources = ["core", "db", "outbox", "stream-chat"].flatMap((folder) =>
   readdirSync(`src/${folder}`).map((name) => {
     return { file: `${folder}/${name}`, text: readFileSync(`src/${folder}/${name}`, "utf8") };
   }),
@@ -49,7 +49,7 @@ const declared: Declared[] = sources.flatMap(({ file, text }) =>
 
 const ofCallers = declared.filter(({ file }) => !(file in PROCESS));
 
-describe("statements of core and db", () => {
+describe("statements", () => {
   it("are all found here", () => {
     const calls = sources.flatMap(({ text }) => text.match(/= statement\(/g) ?? []);
     expect(declared).toHaveLength(calls.length);
@@ -84,7 +84,8 @@ describe("statements of core and db", () => {
     const filesWith = (what: RegExp) => whole.filter(({ text }) => what.test(text)).map(({ file }) => file);
     expect(filesWith(/\bself: ""/)).toEqual(["core/changes.ts"]);
     expect(filesWith(/\bsees: "all"(?! \|)/)).toEqual(["core/changes.ts"]);
-    const told = ["core/feed.ts", "webhooks/news.ts"]; // to those who watch, and to the operator's own webhook
+    // To those who watch, to the operator's own webhook, and to the app of Stream Chat, which shows each to its members.
+    const told = ["core/feed.ts", "stream-chat/mirror.ts", "webhooks/news.ts"];
     expect(filesWith(/\bEVERYBODY\b/).sort()).toEqual(["core/changes.ts", ...told]);
     expect(filesWith(/\bstartFeed\(/).sort()).toEqual(["core/feed.ts", "core/watch.ts"]);
     expect(filesWith(/\bwatch\??\.join\b|\bjoin\b[^=(]*= watch\b/)).toEqual(["core/events.ts"]);

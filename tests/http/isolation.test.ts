@@ -179,6 +179,14 @@ describe.each(databases)("whoever calls on $database", (database) => {
     await turnedAway(requestTo(route, operation, {}));
   });
 
+  it.each(idsOf("operates"))("shows admins alone how the service is: %s", async (id) => {
+    for (const who of [somebody(), somebody("agent")]) {
+      expectProblem(await world.ask(who, of(id), {}), 403, "forbidden");
+    }
+    await turnedAway(requestTo(of(id).route, of(id).operation, {}));
+    succeeds(await world.ask(somebody("admin"), of(id), {}));
+  });
+
   it.each(idsOf("watches"))("shows agents alone what waits, and nothing that is not live: %s", async (id) => {
     const { route, operation } = of(id);
     const [owner, other, agent] = [somebody(), somebody(), somebody("agent")];

@@ -48,7 +48,7 @@ describe("a client of Stream Chat", () => {
       members: ["assistant"],
       custom: { late: true },
     });
-    expect(opened).toEqual({ maxMessageLength: 5000, frozen: false, members: null });
+    expect(opened).toEqual({ maxMessageLength: 5000, frozen: false, members: null, name: null, parley: undefined });
     await addMembers(stream, id, { members: ["assistant", "bob"] });
     await removeMembers(stream, id, { members: ["bob", "nobody"] });
     await updateChannel(stream, id, { set: { name: "Help", mood: "calm", frozen: true } });
@@ -103,9 +103,10 @@ describe("a client of Stream Chat", () => {
     await sendMessage(stream, channel, { id, text: "Hi", user_id: "alice" });
     await addReaction(stream, id, { type: "👍", userId: "bob" });
     await addReaction(stream, id, { type: "👍", userId: "bob" });
-    expect(await listReactions(stream, id)).toEqual([{ type: "👍", userId: "bob" }]);
+    expect(await listReactions(stream, id)).toEqual([{ type: "👍", userId: "bob", isOurs: true }]);
     for (let i = 0; i < 600; i++) fake.as(`fan-${i}`).react(id, "love");
     expect(new Set((await listReactions(stream, id)).map(({ userId }) => userId)).size).toBe(601);
+    expect((await listReactions(stream, id)).filter(({ isOurs }) => isOurs)).toHaveLength(1);
     await addReaction(stream, id, { type: "a/b?#", userId: "bob" });
     await removeReaction(stream, id, { type: "a/b?#", userId: "bob" });
     expect(Object.keys(fake.reactions(id))).toEqual(["👍", "love"]);

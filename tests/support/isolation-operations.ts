@@ -6,9 +6,10 @@ export type Rows = { conversation: string; turn: string; answer: string; message
 export type Operation = {
   /**
    * `public` answers everybody; `service` wants a token, and shows nobody's rows; `makes` a row of the caller's own;
-   * `lists` what is the caller's; `reaches` for rows by their ids; `watches` over what is before agents.
+   * `lists` what is the caller's; `reaches` for rows by their ids; `watches` over what is before agents; `operates` the
+   * service, as an admin.
    */
-  kind: "public" | "service" | "makes" | "lists" | "reaches" | "watches";
+  kind: "public" | "service" | "makes" | "lists" | "reaches" | "watches" | "operates";
   /** What makes a request valid, beside ids. */
   body?: Record<string, unknown>;
   /** What stands in the path and is no row's id. */
@@ -116,6 +117,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   watchAgent: { kind: "watches", self: "agent_id", until: (frames) => frames.length > 0 },
 
   createStreamToken: { kind: "makes" },
+  getStreamStatus: { kind: "operates" },
 
   getRoot: { kind: "public" },
   getHealth: { kind: "public" },

@@ -11,6 +11,10 @@ export const PROCESS: Readonly<Record<string, string>> = {
   "core/upkeep.ts": "leases, the text so far, keys whose time is over",
   "core/recovery.ts": "turns that others lost",
   "core/watch.ts": "the revisions of the sessions that somebody watches, and no more of them",
+  "outbox/claims.ts": "who is told of a conversation, and how far",
+  "outbox/history.ts": "what was there before anybody was told",
+  "stream-chat/backlog.ts": "what Stream has not been shown, for admins",
+  "stream-chat/ids.ts": "what conversations and messages are called at Stream",
   "db/turn-finish.ts": "the statements with which it ends a turn of its own",
   "db/turn-writes.ts finish": "ends a turn of its own: the fence is the turn that is still in progress",
 };
@@ -132,10 +136,12 @@ function slotReader() {
   };
 }
 
-/** Who of core or db asks, by file, and by file and function. */
+/** Which part of the service asks, by file, and by file and function. */
 function accessor(): [string, string] {
   const frames = [
-    ...(new Error().stack ?? "").matchAll(/at (?:async )?(?:[\w$]+\.)?([\w$<>]+) .*\/src\/((?:core|db)\/[\w-]+\.ts)/g),
+    ...(new Error().stack ?? "").matchAll(
+      /at (?:async )?(?:[\w$]+\.)?([\w$<>]+) .*\/src\/((?:core|db|outbox|stream-chat)\/[\w-]+\.ts)/g,
+    ),
   ];
   const [, name = "?", file = "?"] = frames.find(([, , at = ""]) => !PASSES_ON.includes(at)) ?? [];
   return [file, `${file} ${name}`];

@@ -41,7 +41,14 @@ function readPart(part: string): Record<string, unknown> {
 
 /** As in the table of a small plan: https://getstream.io/chat/docs/node/rate_limits_table/ */
 const DEFAULTS: Readonly<Record<CallKind, number>> = {
-  ...{ UpdateUsers: 300, GetOrCreateChannel: 10_000, UpdateChannel: 300, DeleteChannel: 60, SendMessage: 1_000 },
+  ...{
+    QueryUsers: 300,
+    UpdateUsers: 300,
+    GetOrCreateChannel: 10_000,
+    UpdateChannel: 300,
+    DeleteChannel: 60,
+    SendMessage: 1_000,
+  },
   ...{ GetMessage: 1_000, UpdateMessage: 1_000, UpdateMessageEphemeral: 1_000, DeleteMessage: 1_000 },
   ...{ SendReaction: 1_000, DeleteReaction: 1_000, GetReactions: 1_000, SendEvent: 10_000, GetApp: 10_000 },
 };

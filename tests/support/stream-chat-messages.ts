@@ -98,7 +98,16 @@ export function addReaction(state: State, caller: Caller, { id, body }: { id: st
   if (channel.frozen && !caller.server) throw refuse.denied("the channel is frozen");
   const isNew = !state.reactions.some(isOne(id, type, user));
   state.reactions = state.reactions.filter((one) => !isOne(id, type, user)(one));
-  const reaction: Reaction = { message_id: id, type, user_id: user.id, user, score: 1, created_at: state.now() };
+  const { user_id: _, user: __, ...custom } = given;
+  const reaction: Reaction = {
+    ...custom,
+    message_id: id,
+    type,
+    user_id: user.id,
+    user,
+    score: 1,
+    created_at: state.now(),
+  };
   state.reactions.push(reaction);
   const told = shownMessage(state, message);
   state.happen({ type: isNew ? "reaction.new" : "reaction.updated", channel, by: user, message: told, reaction });

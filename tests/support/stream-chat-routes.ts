@@ -9,7 +9,15 @@ import {
   removeReaction,
   sendMessage,
 } from "./stream-chat-messages.ts";
-import { type Caller, type Fields, fieldsOf, refuse, type State, upsertUsers } from "./stream-chat-state.ts";
+import {
+  type Caller,
+  type Fields,
+  fieldsOf,
+  queryUsers,
+  refuse,
+  type State,
+  upsertUsers,
+} from "./stream-chat-state.ts";
 
 export type Asked = { method: string; path: string; query: URLSearchParams; body: Fields };
 
@@ -25,6 +33,10 @@ const routes: readonly Route[] = [
   {
     ...{ method: "POST", path: /^\/users$/, kind: "UpdateUsers", status: 201, serverOnly: true },
     run: (state, _, { body }) => ({ users: upsertUsers(state, fieldsOf(body["users"], "users")), duration: "1.00ms" }),
+  },
+  {
+    ...{ method: "GET", path: /^\/users$/, kind: "QueryUsers", serverOnly: true },
+    run: (state, _, { query }) => ({ users: queryUsers(state, query.get("payload") ?? "{}"), duration: "1.00ms" }),
   },
   { method: "POST", path: channel("/query"), kind: "GetOrCreateChannel", status: 201, run: openChannel },
   {

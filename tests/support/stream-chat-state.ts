@@ -41,6 +41,7 @@ export type Reaction = {
   user: User;
   score: number;
   created_at: string;
+  [custom: string]: unknown;
 };
 export type Channel = {
   id: string;
@@ -121,6 +122,14 @@ export function upsertUsers(state: State, users: Fields): Record<string, User> {
   });
   for (const user of made) state.users.set(user.id, user);
   return Object.fromEntries(made.map((user) => [user.id, user]));
+}
+
+/** Those of the named ones that are there: of all filters only this one is known here. */
+export function queryUsers(state: State, payload: string): User[] {
+  const { filter_conditions, limit = 30 } = JSON.parse(payload);
+  const ids = isObject(filter_conditions) && isObject(filter_conditions["id"]) ? filter_conditions["id"]["$in"] : null;
+  if (!Array.isArray(ids) || ids.length > 100) throw refuse.input("filter_conditions.id.$in must have 1 to 100 items");
+  return ids.flatMap((id) => state.users.get(String(id)) ?? []).slice(0, limit);
 }
 
 /** The user in whose name somebody acts: `user_id` or `user.id` of what the server says, or the caller itself. */

@@ -1,0 +1,131 @@
+import { EVERYBODY } from "../core/changes.ts";
+import { postsToShow } from "../core/thread.ts";
+import type { Db } from "../db/db.ts";
+import type { Conversation } from "../db/tables.ts";
+import { type Outcome, type Outlet, STOPPED } from "../outbox/deliver.ts";
+import { STREAM, type Untold } from "../outbox/ledger.ts";
+import { PACE, type Pace } from "../outbox/pace.ts";
+import { deleteChannel } from "./channels.ts";
+import type { StreamChat } from "./client.ts";
+import { StreamChatError, unlessMissing } from "./failures.ts";
+import { channelIdOf, streamIdsOf } from "./ids.ts";
+import { createKnown } from "./known.ts";
+import { type Mirrored, openMirrored, showSession } from "./mirrored-channel.ts";
+import { type MessageDeps, showMessage } from "./mirrored-message.ts";
+
+/** Conversations as channels: what has changed since the cursor is shown as it stands now. */
+
+export type MirrorDeps = MessageDeps & {
+  /** Not one that announces. */
+  readonly db: Db;
+  /** Which conversations: all, or those that people are in. */
+  readonly which: "all" | "sessions";
+  readonly log: { error(fields: object, message: string): void };
+};
+
+/** A claim holds through several calls, each of which may take as long as it may. */
+export const STREAM_PACE: Pace = { ...PACE, leaseMs: 60_000 };
+
+/** Messages that are shown under one claim, before others have their turn. */
+const MOST_MESSAGES = 50;
+/** Channels that are remembered. */
+const MOST_CHANNELS = 10_000;
+
+/** A channel that takes no more than this, in characters, is not to be served. */
+const SHORTEST = 100;
+
+const LATE = new Error("the claim may run out");
+
+type Way = { stop: AbortController; isLate(): boolean };
+
+export function streamOutlet(deps: MirrorDeps, pace: Pace = STREAM_PACE): Outlet {
+  const channels = createKnown<Mirrored>(MOST_CHANNELS);
+
+  async function tell(untold: Untold, { stop, isLate }: Way): Promise<Outcome> {
+    const { session, tombstone, after } = untold;
+    const progress = { rev: after };
+    const call: StreamChat["call"] = (asked, shape) => {
+      if (isLate()) throw LATE;
+      return deps.stream.call(asked, shape);
+    };
+    const way = { ...deps, stream: { ...deps.stream, call }, signal: stop.signal };
+    try {
+      if (session) await show(way, { session, channels, progress });
+      else await hide(way, tombstone.id);
+      return { kind: "told", rev: session ? progress.rev : tombstone.rev };
+    } catch (error) {
+      if (stop.signal.reason === STOPPED) return { ...progress, kind: "stopped" };
+      if (error === LATE) return { ...progress, kind: "failed", reason: "late", retryAfterMs: null };
+      if (!(error instanceof StreamChatError)) throw error;
+      const { kind: reason, retryAfterMs } = error;
+      if (session) heed(reason, session.id);
+      return { ...progress, kind: "failed", reason, retryAfterMs };
+    }
+  }
+  function heed(reason: StreamChatError["kind"], id: string): void {
+    const channel = channels.get(id);
+    if (reason === "too_long" && channel) channel.limit = Math.max(SHORTEST, Math.floor(channel.limit / 2));
+    if (reason !== "not_found") return;
+    channels.forget(id); // it was deleted there, or somebody in it was
+    deps.people.clear();
+  }
+  return { ledger: STREAM, pace, tell };
+}
+
+type Ways = MirrorDeps & { signal: AbortSignal };
+type Shown = {
+  session: Conversation;
+  channels: ReturnType<typeof createKnown<Mirrored>>;
+  /** The revision up to which all is shown. */
+  progress: { rev: number };
+};
+
+async function show(deps: Ways, { session, channels, progress }: Shown): Promise<void> {
+  const { db, signal } = deps;
+  if (deps.which === "sessions" && !session.isLive) {
+    progress.rev = session.rev; // once people are in it, it is shown from its beginning
+    return;
+  }
+  const after = progress.rev;
+  const channel =
+    channels.get(session.id) ??
+    (await openMirrored(deps, session, { id: await channelIdOf(db, session.id), isNew: after < 0, signal }));
+  channels.put(session.id, channel);
+  if (!channel.isWhole) {
+    if (after >= 0) {
+      progress.rev = -1; // from the beginning, which is noted before the channel says that it has begun
+      return;
+    }
+    channel.isWhole = true;
+    await showSession(deps, { ...session, status: "active" }, { channel, signal });
+  }
+  const of = { conversation_id: session.id };
+  const due = await postsToShow(db, EVERYBODY, { conversationId: session.id, after, limit: MOST_MESSAGES });
+  const ids = due.map(({ post }) => post.id);
+  const origins = await streamIdsOf(db, ids);
+  for (const { post, upTo } of due) {
+    const how = { channel, session, origin: origins.get(post.id), isNew: post.seq > after, signal };
+    await orLeaveOut(deps, showMessage(deps, post, how), { ...of, message_id: post.id });
+    progress.rev = Math.max(after, upTo ?? after);
+  }
+  if (due.at(-1)?.upTo != null) return; // there is more
+  await orLeaveOut(deps, showSession(deps, session, { channel, signal }), of);
+  progress.rev = session.rev;
+}
+
+const FOR_GOOD: readonly StreamChatError["kind"][] = ["refused", "too_big", "not_kept"];
+
+/** What Stream refuses for good holds up nothing else. */
+async function orLeaveOut({ log }: Ways, shown: Promise<void>, of: object): Promise<void> {
+  await shown.catch((error) => {
+    if (!(error instanceof StreamChatError) || !FOR_GOOD.includes(error.kind)) throw error;
+    log.error(
+      { ...of, kind: error.kind, status: error.status, code: error.code },
+      "Stream Chat refuses this; it is left out",
+    );
+  });
+}
+
+async function hide(deps: Ways, id: string): Promise<void> {
+  await unlessMissing(deleteChannel(deps.stream, await channelIdOf(deps.db, id), { signal: deps.signal }));
+}

@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { isHighSurrogate } from "../core/text.ts";
+import type { Post } from "../core/thread.ts";
+import type { Metadata } from "../db/tables.ts";
+
+/** A message of a session as messages of Stream's: one, or several where its text is longer than a channel takes. */
+
+/** What is noted on each message there: by it our own writes are known when they come back. */
+export type Mark = {
+  /** The revision that it shows. */
+  rev: number;
+  /** Of its text, see `hashOf`. */
+  hash: string;
+  /** Which of how many it is, from 1. */
+  part: number;
+  parts: number;
+};
+
+export type Part = { id: string; text: string; fields: { parley: Mark; [custom: string]: unknown } };
+
+/** The first 16 hexadecimal digits of a text's SHA-256. */
+export const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
+
+/** The first part has the message's own id at Stream. */
+export const partId = (id: string, part: number): string => (part === 1 ? id : `${id}-${part}`);
+
+/** What is shown of a message that stands and is `id` at Stream: one part at least, none longer than `limit`. */
+export function partsOf(post: Post, { id, limit }: { id: string; limit: number }): Part[] {
+  const texts = split(post.status === "in_progress" ? "" : post.content, limit);
+  return texts.map((text, i) => {
+    const parley = { rev: post.rev, hash: hashOf(text), part: i + 1, parts: texts.length };
+    return { id: partId(id, i + 1), text, fields: { ...fieldsOf(post), ...(i === 0 && hangingOn(post)), parley } };
+  });
+}
+
+/** As Stream's components for answers of a model look for it: https://getstream.io/chat/docs/node/ai-message-streaming/. */
+function fieldsOf({ role, status }: Post) {
+  return role === "assistant" ? { ai_generated: true, generating: status === "in_progress", status } : {};
+}
+
+const hangingOn = ({ extensions }: Post) => ({
+  attachments: extensions.filter(({ type }) => type === "attachment").map(({ data }) => attachmentOf(data)),
+});
+
+function attachmentOf({ url, name, mime_type, size }: Metadata) {
+  const isImage = typeof mime_type === "string" && mime_type.startsWith("image/");
+  const at = isImage ? { type: "image", image_url: url } : { type: "file", asset_url: url };
+  return { ...at, title: name, mime_type, file_size: size };
+}
+
+/** A part ends at the end of a line, or of a word, where there is one in its last fifth. */
+const TAIL = 0.2;
+
+/** Pieces that are the text when put together, none longer than `limit` UTF-16 units; an empty text is one piece. */
+export function split(text: string, limit: number): string[] {
+  const pieces: string[] = [];
+  for (let rest = text; rest !== "" || pieces.length === 0; ) {
+    const end = rest.length <= limit ? rest.length : endOfPiece(rest, limit);
+    pieces.push(rest.slice(0, end));
+    rest = rest.slice(end);
+  }
+  return pieces;
+}
+
+function endOfPiece(text: string, limit: number): number {
+  const earliest = limit * (1 - TAIL);
+  for (const mark of ["\n", " "]) {
+    const end = text.lastIndexOf(mark, limit - 1) + 1;
+    if (end > earliest) return end;
+  }
+  return isHighSurrogate(text.charCodeAt(limit - 1)) ? Math.max(1, limit - 1) : limit;
+}
