@@ -116,6 +116,14 @@ export const wire: readonly Guard[] = [
   },
   {
     threat: "API8",
+    what: "a tracestate is passed on only if it is one",
+    file: "src/core/trace.ts",
+    from: "tracestate !== undefined && isState(tracestate)",
+    to: "tracestate !== undefined",
+    test: "tests/core/trace.test.ts",
+  },
+  {
+    threat: "API8",
     what: "every origin means without credentials",
     file: "src/app.ts",
     from: "credentials: !any,",

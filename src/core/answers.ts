@@ -7,6 +7,7 @@ import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey } from "./keys.ts";
 import type { LiveTurn, SeenTurn, TurnDeps } from "./live.ts";
 import { refOf } from "./rows.ts";
+import type { Trace } from "./trace.ts";
 import { answerAgain, refuse } from "./turns.ts";
 
 /** One question may have several answers, of which one stands in the thread. */
@@ -34,6 +35,7 @@ type Regenerate = {
   model: string | undefined;
   options?: TurnOptions | null;
   key: RequestKey | null;
+  trace?: Trace | undefined;
 };
 
 /**
@@ -44,11 +46,11 @@ type Regenerate = {
 export async function regenerate(
   deps: TurnDeps,
   actor: Actor,
-  { messageId, model, options = null, key }: Regenerate,
+  { messageId, model, options = null, key, trace }: Regenerate,
 ): Promise<SeenTurn | LiveTurn> {
   const { message, turn, questionSeq } = await getAnswer(deps.db, actor, messageId);
   if (message.role !== "assistant" || !turn) throw notLatest();
-  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options };
+  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options, trace };
   const begun = await answerAgain(deps, actor, { ...again, newest: messageId, key, swap: null });
   if (begun) return begun;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));

@@ -5,6 +5,7 @@ import { isOpen } from "./rows.ts";
 import { runTurn } from "./run.ts";
 import { waitForSlot } from "./slot.ts";
 import { sleep } from "./time.ts";
+import { idsOf } from "./trace.ts";
 
 type Startable = Omit<LiveTurn, "stop" | "ended" | "progress"> & Pick<BegunTurn, "status">;
 
@@ -28,7 +29,7 @@ export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
     (end) => progress.change(isOpen(end.turn) ? {} : standingOf(end, progress.standing)),
     (error) => {
       progress.change({});
-      log.error({ err: error, turn_id: turn.turnId }, "a turn could not be stored");
+      log.error({ err: error, turn_id: turn.turnId, ...idsOf(turn.plan.trace) }, "a turn could not be stored");
     },
   );
   const running: LiveTurn = { ...turn, ended };

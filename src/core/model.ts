@@ -1,4 +1,5 @@
 import type { Attempt, ContextReport, Usage } from "../db/tables.ts";
+import type { Trace } from "./trace.ts";
 
 /** What core and the models say to each other. */
 
@@ -31,8 +32,17 @@ export type Prompt = { messages: ModelMessage[]; report: ContextReport };
 /** What a request asked for beside the model. A target whose model refuses one of them is not sent it. */
 export type PlanOptions = { temperature?: number | undefined; maxTokens?: number | undefined };
 
-/** Where a turn may go: the targets (`provider/model`) in order of trial, and the largest window among them in tokens. */
-export type Plan = { model: string; targets: readonly string[]; window: number; options?: PlanOptions };
+/**
+ * Where a turn may go: the targets (`provider/model`) in order of trial, the largest window among them in tokens, and the
+ * trace that its calls are part of.
+ */
+export type Plan = {
+  model: string;
+  targets: readonly string[];
+  window: number;
+  options?: PlanOptions;
+  trace?: Trace | undefined;
+};
 
 export type TurnError = {
   code: "turn_cancelled" | "context_too_long" | "content_refused" | ProviderCode;

@@ -49,7 +49,7 @@ async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: L
   const ref = refOf(turn);
   if (deps.live.turns.has(turn.id)) return;
   const { options } = turn;
-  const plan = planAgain(deps, turn.model, options);
+  const plan = planAgain(deps, turn.model, options); // its request's trace has died with its process
   await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
   const { createdAt } = turn;
   const place = { seq, before: questionSeq + 1, basis: null };

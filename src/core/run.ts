@@ -8,6 +8,7 @@ import type { Standing } from "./progress.ts";
 import { readEnd, recordUse } from "./running.ts";
 import { previewOf } from "./text.ts";
 import { sleep } from "./time.ts";
+import { idsOf } from "./trace.ts";
 import { keepWindow, readWindow, type Window } from "./window.ts";
 
 /** A turn that is about to be run. */
@@ -81,7 +82,7 @@ const STORE_PAUSE_MS = 250;
 const LEAVING_MS = 1_000;
 
 /** An answer is worth some patience with the database; once its lease is out, others close the turn. Gives its revision. */
-async function patiently(deps: TurnDeps, input: FinishTurn): Promise<number> {
+async function patiently(deps: TurnDeps, input: FinishTurn & Pick<Runnable, "plan">): Promise<number> {
   const started = performance.now();
   for (;;) {
     try {
@@ -89,7 +90,8 @@ async function patiently(deps: TurnDeps, input: FinishTurn): Promise<number> {
     } catch (error) {
       const patience = deps.live.leaving ? LEAVING_MS : LEASE_MS;
       if (isConflict(error) || performance.now() - started > patience) throw error;
-      deps.log.error({ err: error, turn_id: input.turnId }, "an answer could not be stored yet");
+      const ids = { turn_id: input.turnId, ...idsOf(input.plan.trace) };
+      deps.log.error({ err: error, ...ids }, "an answer could not be stored yet");
     }
     await sleep(STORE_PAUSE_MS);
   }

@@ -14,6 +14,7 @@ import { type NewExtension, withIds } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
+import type { Trace } from "./trace.ts";
 import { basisOf } from "./window.ts";
 
 /** How long a send waits for room in a full queue before it is refused, and how often it looks. */
@@ -38,6 +39,8 @@ export type Question = {
   /** Answers wanted; one if it is left out. */
   wanted?: number | undefined;
   key?: RequestKey | null;
+  /** The trace of the request: the turn goes on in it, also when the request is over. */
+  trace?: Trace | undefined;
 };
 
 /**
@@ -66,8 +69,8 @@ function refuseWhileLeaving(live: Live): void {
 
 /** undefined where the key is taken, or the conversation takes no turn. */
 async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn | undefined> {
-  const { content, ifBusy, key = null, options = null } = question;
-  const plan = deps.models.plan(question.model, options ?? undefined);
+  const { content, ifBusy, key = null, options = null, trace } = question;
+  const plan = { ...deps.models.plan(question.model, options ?? undefined), trace };
   const now = deps.clock();
   const ids = {
     conversationId: question.conversationId ?? newId(),
@@ -120,7 +123,7 @@ async function beginEarlier(
   actor: Actor,
   question: Question,
 ): Promise<SeenTurn | LiveTurn | undefined> {
-  const { key, model, options = null, wanted } = question;
+  const { key, model, options = null, wanted, trace } = question;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
   if (!earlier) return undefined;
   const { turn, questionSeq, swap, failed } = earlier;
@@ -131,6 +134,7 @@ async function beginEarlier(
     model,
     options,
     wanted,
+    trace,
     newest: null,
     key: null,
     swap,
@@ -146,6 +150,7 @@ export type Again = {
   model: string | undefined;
   options: TurnOptions | null;
   wanted?: number | undefined;
+  trace?: Trace | undefined;
   /** The answer that must be the conversation's newest. */
   newest: string | null;
   key: RequestKey | null;
@@ -154,8 +159,8 @@ export type Again = {
 
 /** Begins another turn for a stored question; undefined where somebody was faster, or the conversation takes no turn. */
 export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): Promise<LiveTurn | undefined> {
-  const { options } = again;
-  const plan = deps.models.plan(again.model, options ?? undefined);
+  const { options, trace } = again;
+  const plan = { ...deps.models.plan(again.model, options ?? undefined), trace };
   const now = deps.clock();
   const { newest, key, swap } = again;
   const { conversationId, questionId } = again.turn;

@@ -1,10 +1,13 @@
 import type { Principal } from "../core/identity.ts";
+import type { Trace } from "../core/trace.ts";
 
 /** What a request carries through Hono. */
 export type HttpEnv = {
   Variables: {
     principal: Principal;
     requestId: string;
+    /** The trace that the request is part of, where it says so. */
+    trace?: Trace | undefined;
     /** Takes one of the user's places for open streams, and gives what frees it; absent where there is no limit. */
     claimStream?: (user: string) => () => void;
     /** Frees the place that this request has claimed. */

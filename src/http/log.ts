@@ -1,6 +1,7 @@
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import pino, { type Logger } from "pino";
+import { idsOf, readTrace } from "../core/trace.ts";
 import { hiding } from "../secrets.ts";
 import type { HttpEnv } from "./env.ts";
 
@@ -48,13 +49,17 @@ function prettyLine(line: string): void {
   process.stdout.write(`${time.slice(11, 23)} ${level.padEnd(5)} ${msg} ${rest.join(" ")}\n`);
 }
 
+/** What every line of a request says of it, so that they are found together, and by its trace. */
+export const idsOfRequest = (c: Context<HttpEnv>) => ({ request_id: c.get("requestId"), ...idsOf(c.get("trace")) });
+
 /** One line per request. */
 export function logRequests(log: Logger): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
     const started = performance.now();
+    c.set("trace", readTrace(c.req.header("traceparent"), c.req.header("tracestate")));
     await next();
     const ms = Math.round((performance.now() - started) * 10) / 10;
     const { method } = c.req;
-    log.info({ request_id: c.get("requestId"), method, route: routePath(c, -1), status: c.res.status, ms }, "request");
+    log.info({ ...idsOfRequest(c), method, route: routePath(c, -1), status: c.res.status, ms }, "request");
   };
 }

@@ -3,6 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AppError, type Code, notFound } from "../core/errors.ts";
 import type { HttpEnv } from "./env.ts";
+import { idsOfRequest } from "./log.ts";
 
 export const statusOfCode = {
   malformed_json: 400,
@@ -57,7 +58,7 @@ export function problemHandler(log: Log): ErrorHandler<HttpEnv> {
   return (error, c) => {
     if (error instanceof AppError) return problem(c, error);
     if (error instanceof HTTPException) return problem(c, fromHono(error));
-    log.error({ err: error, request_id: c.get("requestId") }, "a request failed");
+    log.error({ err: error, ...idsOfRequest(c) }, "a request failed");
     return problem(c, new AppError("internal_error", "Something went wrong here; the log has the request id."));
   };
 }

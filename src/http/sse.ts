@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { HttpEnv } from "./env.ts";
+import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
 import { holdOpen } from "./wait.ts";
 
@@ -35,8 +36,7 @@ export function eventStream(
     "X-Accel-Buffering": "no",
   };
   if (c.req.method === "HEAD") return c.body(null, 200, headers);
-  const failed = (error: unknown) =>
-    log.error({ err: error, request_id: c.get("requestId") }, "an event stream failed");
+  const failed = (error: unknown) => log.error({ err: error, ...idsOfRequest(c) }, "an event stream failed");
   const [letGo, left] = [holdOpen(c), holdStream(c)];
   const done = () => {
     letGo();

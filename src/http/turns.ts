@@ -61,7 +61,13 @@ type Options = z.infer<z.ZodObject<typeof turnOptions>>;
 /** How a turn is to be begun, from what every sending route takes. Throws 429 for a stream where too many are open. */
 export function optionsOf(c: Context<HttpEnv>, actor: Actor, body: Options) {
   if (wantsStream(c, body)) claimStream(c, actor.self);
-  return { model: body.model, ifBusy: body.if_busy, key: requestKey(c, actor, body), options: turnOptionsOf(body) };
+  return {
+    model: body.model,
+    ifBusy: body.if_busy,
+    key: requestKey(c, actor, body),
+    options: turnOptionsOf(body),
+    trace: c.get("trace"),
+  };
 }
 
 function turnOptionsOf({ temperature, max_tokens, system_prompt }: Options): TurnOptions | null {

@@ -1,6 +1,7 @@
 import { AppError } from "../core/errors.ts";
-import type { Attempt, DispatchEvent, FailureKind, Outcome, PlanOptions, Prompt, Usage } from "../core/model.ts";
+import type { Attempt, DispatchEvent, FailureKind, Outcome, Plan, Prompt, Usage } from "../core/model.ts";
 import { estimateTokens, textCleaner } from "../core/text.ts";
+import { headersOf } from "../core/trace.ts";
 import type { Pass } from "./breaker.ts";
 import { requestFor } from "./capabilities.ts";
 import { kindOfError, retryAfterOf, statusOf } from "./failures.ts";
@@ -61,13 +62,14 @@ export function openCall(name: string, { pass, voids, limits, signal }: CallOpti
 export async function beginCall(
   call: Call,
   registry: Registry,
-  { prompt, options }: { prompt: (window: number) => Prompt; options: PlanOptions | undefined },
+  { plan: { options, trace }, prompt }: { plan: Plan; prompt: (window: number) => Prompt },
 ): Promise<AsyncIterable<ProviderEvent>> {
   const { signal } = call.watch;
   call.target = await registry.target(call.name, signal);
   signal.throwIfAborted();
   call.prompt = prompt(call.target.capabilities.window);
-  return call.target.provider(requestFor(call.target, call.prompt, options), signal);
+  const request = requestFor(call.target, call.prompt, options);
+  return call.target.provider(trace ? { ...request, headers: headersOf(trace) } : request, signal);
 }
 
 const NOTHING: readonly DispatchEvent[] = [];

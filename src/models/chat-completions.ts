@@ -3,7 +3,7 @@ import type { FailureKind, Usage } from "../core/model.ts";
 import { sleep } from "../core/time.ts";
 import { httpFailure, kindOfError } from "./failures.ts";
 import { retryAfterMs } from "./policy.ts";
-import type { ProviderEvent } from "./provider.ts";
+import type { ProviderEvent, ProviderRequest } from "./provider.ts";
 import { decodeSse } from "./sse.ts";
 import type { Answer, Transport } from "./transport.ts";
 
@@ -30,6 +30,8 @@ const chunkSchema = z.object({
 
 export type Chunk = z.infer<typeof chunkSchema>;
 
+type With = Pick<ProviderRequest, "headers"> & { signal: AbortSignal };
+
 /** Reasons for which an answer is whole. Others (vLLM's "abort", say) are no proof of success. */
 const WHOLE = new Set(["stop", "length", "tool_calls", "function_call"]);
 
@@ -39,12 +41,13 @@ const WHOLE = new Set(["stop", "length", "tool_calls", "function_call"]);
  * the call, with its HTTP status if it had one.
  */
 export const complete = (transport: Transport, { url, apiKey }: { url: string; apiKey: string | undefined }) => {
-  const headers = {
+  const own = {
     "content-type": "application/json",
     accept: "text/event-stream",
     ...bearer(apiKey),
   };
-  return async function* (request: object, signal: AbortSignal): AsyncGenerator<ProviderEvent> {
+  return async function* (request: object, { headers: more, signal }: With): AsyncGenerator<ProviderEvent> {
+    const headers = more ? { ...more, ...own } : own;
     const answer = await transport.send({ url, method: "POST", headers, body: JSON.stringify(request), signal });
     try {
       if (answer.status >= 300) throw await refusalOf(answer);

@@ -12,11 +12,10 @@ export type { Timeouts };
  */
 export function createDispatch(registry: Registry, timeouts: Timeouts, random = Math.random): Models["dispatch"] {
   return async function* (plan, prompt, signal) {
-    const asked = { prompt, options: plan.options };
     const route = openRoute({ registry, timeouts, random }, { plan, signal });
     for (let call = await nextCall(route); call; call = await nextCall(route)) {
       try {
-        for await (const event of await beginCall(call, registry, asked)) {
+        for await (const event of await beginCall(call, registry, { plan, prompt })) {
           for (const told of hear(call, event)) yield told;
         }
         call.isOver = true;

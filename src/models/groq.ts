@@ -10,7 +10,7 @@ export const GROQ_BASE_URL = "https://api.groq.com";
 export function groq(options: { apiKey: string; baseURL: string; transport: Transport }): Provider {
   const { apiKey, baseURL, transport } = options;
   const call = complete(transport, { url: `${baseURL}/openai/v1/chat/completions`, apiKey });
-  return ({ model, messages, temperature, maxTokens }, signal) => {
+  return ({ model, messages, temperature, maxTokens, headers }, signal) => {
     const request: ChatCompletionCreateParamsStreaming = {
       model,
       messages: [...messages],
@@ -18,6 +18,6 @@ export function groq(options: { apiKey: string; baseURL: string; transport: Tran
       ...(temperature !== undefined && { temperature }),
       ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }),
     };
-    return call(request, signal);
+    return call(request, { headers, signal });
   };
 }

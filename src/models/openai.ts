@@ -12,7 +12,7 @@ export type OpenAIOptions = { apiKey: string | undefined; baseURL: string; trans
 /** OpenAI's chat completions, and every server that speaks them. Gives the provider, and the models that it lists. */
 export function openai({ apiKey, baseURL, transport }: OpenAIOptions) {
   const call = complete(transport, { url: `${baseURL}/chat/completions`, apiKey });
-  const provider: Provider = ({ model, messages, temperature, maxTokens }, signal) => {
+  const provider: Provider = ({ model, messages, temperature, maxTokens, headers }, signal) => {
     const request: OpenAI.ChatCompletionCreateParamsStreaming = {
       model,
       messages: [...messages],
@@ -21,7 +21,7 @@ export function openai({ apiKey, baseURL, transport }: OpenAIOptions) {
       ...(temperature !== undefined && { temperature }),
       ...(maxTokens !== undefined && { [capabilitiesOf(`openai/${model}`).tokenLimit]: maxTokens }),
     };
-    return call(request, signal);
+    return call(request, { headers, signal });
   };
 
   /** The ids of its models, in the server's order. Throws as `listModels` does. */

@@ -18,6 +18,8 @@ export type ProviderRequest = {
   messages: readonly ModelMessage[];
   temperature?: number | undefined;
   maxTokens?: number | undefined;
+  /** Sent beside the provider's own, where it is called over HTTP. */
+  headers?: Readonly<Record<string, string>> | undefined;
 };
 
 /** A provider is a function. Aborting the signal closes its connection at once. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { bearer, refusalOf } from "./chat-completions.ts";
+import type { ProviderRequest } from "./provider.ts";
 import type { Transport } from "./transport.ts";
 
 export const RUNPOD_BASE_URL = "https://api.runpod.ai/v2";
@@ -39,10 +40,15 @@ export type Endpoint = { apiKey: string; endpointId: string; baseURL: string; tr
 
 /** The jobs of one RunPod endpoint. Every call throws what went wrong with it, with its HTTP status if it had one. */
 export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
-  const headers = { "content-type": "application/json", accept: "application/json", ...bearer(apiKey) };
+  const own = { "content-type": "application/json", accept: "application/json", ...bearer(apiKey) };
   const base = `${baseURL}/${encodeURIComponent(endpointId)}`;
 
-  async function call(method: "GET" | "POST", path: string, { signal, body = null }: CallOptions): Promise<unknown> {
+  async function call(
+    method: "GET" | "POST",
+    path: string,
+    { signal, body = null, headers: more }: CallOptions,
+  ): Promise<unknown> {
+    const headers = more ? { ...more, ...own } : own;
     const answer = await transport.send({ url: base + path, method, headers, body, signal });
     try {
       if (answer.status >= 300) throw await refusalOf(answer);
@@ -61,8 +67,8 @@ export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
   return {
     result,
     /** Gives the job's id. */
-    async run(input: object, signal: AbortSignal): Promise<string> {
-      return started.parse(await call("POST", "/run", { signal, body: JSON.stringify({ input }) })).id;
+    async run(input: object, { headers, signal }: Omit<CallOptions, "body">): Promise<string> {
+      return started.parse(await call("POST", "/run", { headers, signal, body: JSON.stringify({ input }) })).id;
     },
     /** What the job has put out since it was asked last: it is not told again. */
     async stream(id: string, signal: AbortSignal): Promise<Progress> {
@@ -87,7 +93,7 @@ export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
   };
 }
 
-type CallOptions = { signal: AbortSignal; body?: string | null };
+type CallOptions = Pick<ProviderRequest, "headers"> & { signal: AbortSignal; body?: string | null };
 
 const outputOf = (item: unknown): unknown =>
   typeof item === "object" && item !== null && "output" in item ? item.output : item;

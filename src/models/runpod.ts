@@ -1,7 +1,7 @@
 import type { FailureKind } from "../core/model.ts";
 import { statusOf } from "./failures.ts";
 import { openai } from "./openai.ts";
-import type { Provider, ProviderEvent } from "./provider.ts";
+import type { Provider, ProviderEvent, ProviderRequest } from "./provider.ts";
 import { follow, type Job } from "./runpod-follow.ts";
 import { inputOf, type RunpodInput } from "./runpod-input.ts";
 import { type Endpoint, type Jobs, jobsAt } from "./runpod-jobs.ts";
@@ -35,7 +35,8 @@ function overOpenAI({ apiKey, endpointId, baseURL, transport }: Endpoint): Provi
 
 const overJobs = (jobs: Jobs, input: RunpodInput): Provider =>
   async function* (request, signal) {
-    const job = { jobs, id: await start(jobs, inputOf(request, input), signal), answer: outputReader(), signal };
+    const asked = { input: inputOf(request, input), headers: request.headers };
+    const job = { jobs, id: await start(jobs, asked, signal), answer: outputReader(), signal };
     let isOver = false;
     try {
       yield { type: "head", status: 200 };
@@ -62,11 +63,13 @@ function kindOfLoss(error: unknown, { answer, signal }: Job): FailureKind {
   return "stream_incomplete";
 }
 
+type Asked = Pick<ProviderRequest, "headers"> & { input: object };
+
 /** Starts a job and gives its id. A caller may leave at any time; the job is then cancelled as soon as its id is known. */
-async function start(jobs: Jobs, input: object, signal: AbortSignal): Promise<string> {
+async function start(jobs: Jobs, { input, headers }: Asked, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   const patience = new AbortController();
-  const started = jobs.run(input, patience.signal);
+  const started = jobs.run(input, { headers, signal: patience.signal });
   const left = Promise.withResolvers<never>();
   const leave = () => {
     const timer = setTimeout(() => patience.abort(), LATE_MS);

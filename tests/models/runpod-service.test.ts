@@ -53,6 +53,15 @@ describe.each(worlds)("a service whose only provider is RunPod, $where", ({ star
     expect([status, json]).toEqual([200, expect.objectContaining({ reply: "Good day", model: TARGET })]);
   });
 
+  it("starts a job in the trace of its request", async () => {
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const traced = { traceparent: `00-${traceId}-00f067aa0ba902b7-01` };
+    await service.call("POST", "/generate-response", { message: "Hello" }, traced);
+    expect(runpod.jobs.at(-1)?.headers["traceparent"]).toMatch(
+      new RegExp(`^00-${traceId}-(?!00f067aa0ba902b7)[0-9a-f]{16}-01$`),
+    );
+  });
+
   it("gives a job the temperature and the limit of its turn, and tells it the turn's system prompt", async () => {
     runpod.behave(() => ({ life: [{ status: "COMPLETED", puts: [tokens(["Ahoy"])] }] }));
     await send("Hello", { temperature: 0.25, max_tokens: 50, system_prompt: "Answer as a pirate." });

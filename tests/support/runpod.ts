@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { KEY, TRACEBACK, tokens } from "./runpod-outputs.ts";
 
@@ -30,6 +30,7 @@ export type Script = {
 
 export type AskedJob = {
   id: string;
+  headers: IncomingHttpHeaders;
   input: { messages?: { role: string; content: string }[]; prompt?: string; [field: string]: unknown };
 };
 
@@ -71,7 +72,7 @@ export async function startRunpod(): Promise<FakeRunpod> {
 
   async function run(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { input } = JSON.parse(await textOf(request));
-    const one: AskedJob = { id: `job-${asked.length + 1}-u1`, input };
+    const one: AskedJob = { id: `job-${asked.length + 1}-u1`, headers: request.headers, input };
     const script = behaviour(one);
     asked.push(one);
     workers = script.workers ?? { ready: 1 };
