@@ -1,6 +1,7 @@
 import type { Guard } from "./guard.ts";
 
 const tokens = "tests/http/hostile-tokens.test.ts";
+const metrics = "tests/http/metrics-readers.test.ts";
 
 /** Who is believed. */
 export const identity: readonly Guard[] = [
@@ -20,6 +21,22 @@ export const identity: readonly Guard[] = [
     to: "openapi\\.json$|chats($|\\/))/;",
     test: "tests/http/tokens.test.ts",
     name: "shows nothing else",
+  },
+  {
+    threat: "API2",
+    what: "metrics are public where they are meant to be, and not else",
+    file: "src/http/auth.ts",
+    from: "(METRICS_OPEN && PUBLIC_METRICS.test(path))",
+    to: "PUBLIC_METRICS.test(path)",
+    test: metrics,
+  },
+  {
+    threat: "API5",
+    what: "metrics are for an admin",
+    file: "src/routes/service.ts",
+    from: 'adminOnly(c.get("principal"));',
+    to: "",
+    test: metrics,
   },
   {
     threat: "API2",

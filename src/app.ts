@@ -7,7 +7,7 @@ import type { Buckets } from "./bus/buckets.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
 import { newId } from "./core/id.ts";
-import { admit, identifier, identify } from "./http/auth.ts";
+import { admit, identifier, identify, publicPages } from "./http/auth.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -46,15 +46,20 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   app.onError(problemHandler(services.log));
   app.notFound(unknownRoute);
 
-  app.use(requestId({ generator: newId }), logRequests(services.log));
+  app.use(requestId({ generator: newId }), logRequests(services.log, services.metrics.request));
   app.use(securityHeaders, leaveWhenDraining(services));
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
-  app.use(identify(identifier(config, services.log)));
+  const isPublic = publicPages(config);
+  app.use(identify(identifier(config, services.log), isPublic));
   const { RATE_LIMIT: rate, buckets, TRUST_PROXY: proxies } = config;
   if (rate && buckets) app.use(limitRate({ rate, buckets, proxies }));
-  app.use(admit, limitStreams(config.MAX_STREAMS_PER_USER), ...jsonBody(config.MAX_BODY_BYTES));
+  app.use(
+    admit(isPublic),
+    limitStreams(config.MAX_STREAMS_PER_USER, services.streams),
+    ...jsonBody(config.MAX_BODY_BYTES),
+  );
 
   const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript, agents];
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])

@@ -92,6 +92,7 @@ const environment = z.object({
   DAILY_TOKENS_PER_USER: limit.default(null),
   DRAIN_TIMEOUT_S: whole(0, 3600).default(20),
   SYSTEM_PROMPT: z.string().optional(),
+  METRICS_OPEN: flag.default(false),
   LOG_LEVEL: z
     .enum(["debug", "info", "warn", "error", "silent"], { error: "must be debug, info, warn, error or silent" })
     .default("info"),

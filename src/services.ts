@@ -3,7 +3,7 @@ import type { TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
 import type { Watch } from "./core/watch.ts";
 import type { Db } from "./db/db.ts";
-import type { Logger } from "./http/log.ts";
+import type { Handled, Logger } from "./http/log.ts";
 import type { StreamMirror } from "./stream-chat/stream.ts";
 
 type ModelTarget = { target: string; usable: boolean; breaker: "closed" | "open" | "half_open" };
@@ -28,6 +28,13 @@ export type Services = {
   readonly log: Logger;
   /** Which models there are, and which are usable with the keys at hand. */
   readonly models: () => ModelList;
+  readonly metrics: {
+    request(handled: Handled): void;
+    /** In Prometheus' text format. */
+    read(): Promise<string>;
+  };
+  /** How many event streams each user has open. */
+  readonly streams: Map<string, number>;
   readonly version: string;
   readonly phase: () => "starting" | "ready" | "draining";
   /** Aborts when the service begins to stop: streams that would never end by themselves end then. */

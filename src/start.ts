@@ -14,7 +14,9 @@ import { createWatch } from "./core/watch.ts";
 import { announcing } from "./db/announcing.ts";
 import type { Db } from "./db/db.ts";
 import { openDatabase } from "./db/index.ts";
+import { measured } from "./db/measured.ts";
 import type { Logger } from "./http/log.ts";
+import { createMetrics } from "./metrics.ts";
 import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
 import { createTransport } from "./models/transport.ts";
@@ -52,9 +54,14 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
 export async function startOver(database: Db, config: Config, log: Logger): Promise<Parley> {
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const bus = await openBus(redis?.carrier ?? database.carrier, log);
-  const db = announcing(database, (conversationId) => bus.send({ type: "changed", conversationId }));
   const transport = createTransport();
   const registry = createRegistry(config.models, transport);
+  const [live, streams] = [createLive(), new Map<string, number>()];
+  const metrics = createMetrics({ models: registry.list, live, streams });
+  database.onCommit(metrics.committed);
+  const db = announcing(measured(database, metrics.wrote), (conversationId) =>
+    bus.send({ type: "changed", conversationId }),
+  );
   const timeouts = {
     firstToken: config.FIRST_TOKEN_TIMEOUT_MS,
     lastFirstToken: config.LAST_FIRST_TOKEN_TIMEOUT_MS,
@@ -62,16 +69,17 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     total: config.TURN_TIMEOUT_MS,
   };
   const clock = Date.now;
-  const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts) };
+  const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts, { attempted: metrics.attempt }) };
   const turns: TurnDeps = {
     db,
     models,
-    live: createLive(),
+    live,
     cache: redis && sharedCache(redis),
     clock,
     allowance: { turns: config.MAX_TURNS_PER_USER, tokensADay: config.DAILY_TOKENS_PER_USER },
     systemPrompt: config.SYSTEM_PROMPT ?? null,
     log,
+    observe: metrics,
   };
   const leaving = new AbortController();
   let phase: ReturnType<Services["phase"]> = "starting";
@@ -85,7 +93,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     log,
   });
   const services = {
-    ...{ db, redis, bus, watch, stream, turns, clock, log, version },
+    ...{ db, redis, bus, watch, stream, turns, clock, log, metrics, streams, version },
     models: registry.list,
     phase: () => phase,
     leaving: leaving.signal,

@@ -7,17 +7,24 @@ import { waitForSlot } from "./slot.ts";
 import { sleep } from "./time.ts";
 import { idsOf } from "./trace.ts";
 
-type Startable = Omit<LiveTurn, "stop" | "ended" | "progress"> & Pick<BegunTurn, "status">;
+type Startable = Omit<LiveTurn, "stop" | "ended" | "progress" | "spent"> &
+  Pick<BegunTurn, "status"> & {
+    /** When it was asked for, by `performance.now()`. */
+    since: number;
+  };
 
 /** Runs a stored turn in this process, at once or when its time comes. */
 export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
-  const { live, log } = deps;
+  const { live, log, observe } = deps;
   const progress = createProgress(stored.status === "queued" ? "queued" : null);
-  const turn = { ...stored, stop: new AbortController(), progress };
+  const spent = { since: stored.since, waitedMs: 0 };
+  const turn = { ...stored, stop: new AbortController(), progress, spent };
   const ended = (async () => {
     try {
+      const begun = performance.now();
       const elsewhere = stored.status === "queued" ? await waitForSlot(deps, turn) : null;
       if (elsewhere) return elsewhere;
+      spent.waitedMs += performance.now() - begun;
       live.holding.add(turn.turnId);
       progress.change({ status: null });
       return await runTurn(deps, turn);
@@ -26,9 +33,13 @@ export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
     }
   })();
   ended.then(
-    (end) => progress.change(isOpen(end.turn) ? {} : standingOf(end, progress.standing)),
+    (end) => {
+      progress.change(isOpen(end.turn) ? {} : standingOf(end, progress.standing));
+      if (!isOpen(end.turn)) observe.turn(end.turn, ownMs(turn));
+    },
     (error) => {
       progress.change({});
+      observe.turn({ model: turn.model, target: null, status: "failed", error: UNSTORED }, ownMs(turn));
       log.error({ err: error, turn_id: turn.turnId, ...idsOf(turn.plan.trace) }, "a turn could not be stored");
     },
   );
@@ -36,6 +47,11 @@ export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
   addLive(live, running);
   return running;
 }
+
+/** How a turn is counted of which nobody knows the end until its lease has run out. */
+const UNSTORED = { code: "internal_error", detail: "The answer could not be stored." };
+
+const ownMs = ({ spent }: Pick<LiveTurn, "spent">) => performance.now() - spent.since - spent.waitedMs;
 
 /** What readers are told last. Of a turn that somebody else has ended, the stored text may be another than they have. */
 function standingOf(ended: Ended, { n, text }: Standing): Partial<Standing> {

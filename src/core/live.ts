@@ -5,6 +5,7 @@ import type { Alternative } from "../db/turn-writes.ts";
 import type { Cache } from "./cache.ts";
 import type { Placed } from "./context.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
+import type { Observe } from "./observe.ts";
 import type { Progress } from "./progress.ts";
 
 /** What a turn needs of the rest. */
@@ -21,6 +22,7 @@ export type TurnDeps = {
   /** What the model is told in conversations that have no system prompt of their own. */
   readonly systemPrompt: string | null;
   readonly log: { error(fields: object, message: string): void };
+  readonly observe: Pick<Observe, "turn">;
 };
 
 /** A turn that its process does not renew for this long, in milliseconds, is taken for lost. */
@@ -80,6 +82,8 @@ export type LiveTurn = TurnRef & {
   /** Answers wanted; the first whole one is the answer, the others are kept as superseded. */
   readonly wanted: number;
   readonly createdAt: number;
+  /** When it was asked for, by `performance.now()`, and how long it has waited for others since. */
+  readonly spent: { readonly since: number; waitedMs: number };
   /** Aborting it closes the provider's connection; the reason says what the turn is told. */
   readonly stop: AbortController;
   readonly progress: Progress;

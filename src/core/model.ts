@@ -71,6 +71,8 @@ type Ran = {
   cost: number | null;
   attempts: Attempt[];
   context: ContextReport | null;
+  /** Milliseconds that went by in waiting for targets, between attempts too. */
+  waitedMs: number;
 };
 
 export type Models = {

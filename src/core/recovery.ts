@@ -49,12 +49,13 @@ async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: L
   const ref = refOf(turn);
   if (deps.live.turns.has(turn.id)) return;
   const { options } = turn;
+  const since = performance.now();
   const plan = planAgain(deps, turn.model, options); // its request's trace has died with its process
   await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
   const { createdAt } = turn;
   const place = { seq, before: questionSeq + 1, basis: null };
   const prompt = options?.systemPrompt ?? systemPrompt;
-  startTurn(deps, { ...ref, ...place, systemPrompt: prompt, plan, createdAt, wanted: 1, status: "queued" });
+  startTurn(deps, { ...ref, ...place, systemPrompt: prompt, plan, since, createdAt, wanted: 1, status: "queued" });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */

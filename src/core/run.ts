@@ -20,6 +20,7 @@ type Last = Extract<DispatchEvent, { type: "end" | "failed" }>;
 export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
   const window = await readWindow(deps, turn);
   const answers = await answer(deps, turn, window);
+  turn.spent.waitedMs += Math.max(...answers.map((one) => one.last.waitedMs));
   const { content, last } = answers.find((one) => one.last.type === "end") ?? answers[0];
   const alternatives = answers.filter((one) => one.last !== last).flatMap(asAlternative);
   const state: TurnState = {

@@ -70,6 +70,7 @@ function refuseWhileLeaving(live: Live): void {
 /** undefined where the key is taken, or the conversation takes no turn. */
 async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn | undefined> {
   const { content, ifBusy, key = null, options = null, trace } = question;
+  const since = performance.now();
   const plan = { ...deps.models.plan(question.model, options ?? undefined), trace };
   const now = deps.clock();
   const ids = {
@@ -108,6 +109,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     before: begun.seq,
     basis: basisOf(begun, [{ seq: begun.seq - 1, role: "user", senderId: asked.senderId, content }]),
     plan,
+    since,
     createdAt: now,
     wanted: question.wanted ?? 1,
   });
@@ -160,6 +162,7 @@ export type Again = {
 /** Begins another turn for a stored question; undefined where somebody was faster, or the conversation takes no turn. */
 export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): Promise<LiveTurn | undefined> {
   const { options, trace } = again;
+  const since = performance.now();
   const plan = { ...deps.models.plan(again.model, options ?? undefined), trace };
   const now = deps.clock();
   const { newest, key, swap } = again;
@@ -181,7 +184,8 @@ export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): P
   if (!begun) return undefined;
   const place = { before: again.questionSeq + 1, basis: basisOf(begun, []) };
   const systemPrompt = options?.systemPrompt ?? begun.systemPrompt;
-  return startTurn(deps, { ...ids, ...begun, ...place, systemPrompt, plan, createdAt: now, wanted: again.wanted ?? 1 });
+  const { wanted = 1 } = again;
+  return startTurn(deps, { ...ids, ...begun, ...place, systemPrompt, plan, since, createdAt: now, wanted });
 }
 
 type Refused = { conversationId: string | null; ifBusy: IfBusy; mayWait: boolean };

@@ -33,6 +33,8 @@ export type Db = Source & {
   readonly turnWrites: TurnWrites;
   /** The way to other instances on the same database, where it has one. */
   readonly carrier: Carrier | null;
+  /** From now on `hear` is told of every commit how many batches have shared it; never called where each has its own. */
+  onCommit(hear: (batches: number) => void): void;
   /** Resolves when the database answers; throws when it does not within `ms`. */
   ping(ms: number): Promise<void>;
   close(): Promise<void>;

@@ -136,6 +136,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, bor
       batchedTurnWrites(() => db),
       born,
     ),
+    onCommit: () => {},
     carrier: notifications(client),
     ping: (ms: number) => within(ms, client`select 1`),
     async close() {

@@ -53,7 +53,9 @@ export function sqliteDb(client: Database.Database, born: Born = bornFor({})): D
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
   const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, born };
   const prepare = preparer<Prepared>(source);
-  const commit = groupCommit(client, (steps) => steps.map((step) => runStep(prepare, step)));
+  let committed = (_batches: number) => {};
+  const run = (steps: readonly Step<unknown>[]) => steps.map((step) => runStep(prepare, step));
+  const commit = groupCommit(client, { run, committed: (batches) => committed(batches) });
 
   const db: Db = {
     ...source,
@@ -61,6 +63,9 @@ export function sqliteDb(client: Database.Database, born: Born = bornFor({})): D
     batch: (steps: readonly Step<unknown>[]) =>
       new Promise<unknown[][]>((resolve, reject) => commit({ steps, resolve, reject })) as never,
     turnWrites: batchedTurnWrites(() => db),
+    onCommit: (hear) => {
+      committed = hear;
+    },
     carrier: null, // one process, as a rule; others see its changes when they look
     ping: async () => void client.prepare("select 1").get(),
     close: async () => void client.close(),
@@ -77,8 +82,10 @@ function runStep(prepare: (statement: Step<unknown>["statement"]) => Prepared, s
 // Without RETURNING the driver gives a write result, which the two databases do not share.
 const rowsOf = (result: unknown): unknown[] => (Array.isArray(result) ? result : []);
 
+type Group = { run(steps: readonly Step<unknown>[]): unknown[][]; committed(batches: number): void };
+
 /** Commits every batch that waits at the same moment together, each under a savepoint of its own. */
-function groupCommit(client: Database.Database, run: (steps: readonly Step<unknown>[]) => unknown[][]) {
+function groupCommit(client: Database.Database, { run, committed }: Group) {
   const begin = client.prepare("begin immediate");
   const commit = client.prepare("commit");
   const rollback = client.prepare("rollback");
@@ -100,6 +107,7 @@ function groupCommit(client: Database.Database, run: (steps: readonly Step<unkno
     try {
       const settle = group.map(runBatch);
       commit.run();
+      committed(group.length);
       for (const done of settle) done();
     } catch (error) {
       // Disk full and its like end the whole transaction: nothing of the group is stored.

@@ -9,6 +9,7 @@ import { findService } from "./service-keys.ts";
 import { type TokenConfig, tokenReader } from "./tokens.ts";
 
 const PUBLIC = /^\/($|health($|\/)|api\/v1\/health$|docs($|\/)|redoc($|\/)|openapi\.json$)/;
+const PUBLIC_METRICS = /^\/metrics\/?$/;
 
 export type AuthConfig = TokenConfig & Pick<Config, "open" | "API_KEYS">;
 
@@ -29,7 +30,7 @@ export function identifier(config: AuthConfig, log: Pick<Logger, "error">): Iden
 }
 
 /** Finds out who calls, and turns nobody away: what comes before `admit` may count the unknown, too. */
-export function identify(find: Identify): MiddlewareHandler<HttpEnv> {
+export function identify(find: Identify, isPublic: IsPublic): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
     const principal = isPublic(c.req) ? undefined : await find(c.req);
     if (principal) c.set("principal", principal);
@@ -38,12 +39,26 @@ export function identify(find: Identify): MiddlewareHandler<HttpEnv> {
 }
 
 /** Lets nobody unknown past the public pages. */
-export const admit: MiddlewareHandler<HttpEnv> = async (c, next) => {
-  if (!isPublic(c.req) && !c.get("principal")) throw unauthorized(c.req);
-  await next();
-};
+export function admit(isPublic: IsPublic): MiddlewareHandler<HttpEnv> {
+  return async (c, next) => {
+    if (!isPublic(c.req) && !c.get("principal")) throw unauthorized(c.req);
+    await next();
+  };
+}
 
-const isPublic = ({ method, path }: HonoRequest) => method === "OPTIONS" || PUBLIC.test(path);
+/** Whether a request is answered whoever sends it. */
+export type IsPublic = (request: HonoRequest) => boolean;
+
+export const publicPages =
+  ({ METRICS_OPEN }: Pick<Config, "METRICS_OPEN">): IsPublic =>
+  ({ method, path }) =>
+    method === "OPTIONS" || PUBLIC.test(path) || (METRICS_OPEN && PUBLIC_METRICS.test(path));
+
+/** Throws 403 unless an admin asks, or nobody has to say who he is. */
+export function adminOnly(principal: Principal | undefined): void {
+  if (!principal || principal.role === "admin" || principal.role === "open") return;
+  throw new AppError("forbidden", "This is for an admin.");
+}
 
 const unauthorized = (request: HonoRequest) =>
   new AppError(

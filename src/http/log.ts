@@ -49,17 +49,21 @@ function prettyLine(line: string): void {
   process.stdout.write(`${time.slice(11, 23)} ${level.padEnd(5)} ${msg} ${rest.join(" ")}\n`);
 }
 
+/** What a request came to: `ms` until the head of its answer. */
+export type Handled = { method: string; route: string; status: number; ms: number };
+
 /** What every line of a request says of it, so that they are found together, and by its trace. */
 export const idsOfRequest = (c: Context<HttpEnv>) => ({ request_id: c.get("requestId"), ...idsOf(c.get("trace")) });
 
-/** One line per request. */
-export function logRequests(log: Logger): MiddlewareHandler<HttpEnv> {
+/** One line per request, which `told` hears of, too. */
+export function logRequests(log: Logger, told: (handled: Handled) => void): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
     const started = performance.now();
     c.set("trace", readTrace(c.req.header("traceparent"), c.req.header("tracestate")));
     await next();
-    const ms = Math.round((performance.now() - started) * 10) / 10;
-    const { method } = c.req;
-    log.info({ ...idsOfRequest(c), method, route: routePath(c, -1), status: c.res.status, ms }, "request");
+    const ms = performance.now() - started;
+    const handled = { method: c.req.method, route: routePath(c, -1), status: c.res.status };
+    log.info({ ...idsOfRequest(c), ...handled, ms: Math.round(ms * 10) / 10 }, "request");
+    told({ ...handled, ms });
   };
 }

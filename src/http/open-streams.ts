@@ -5,17 +5,16 @@ import type { HttpEnv } from "./env.ts";
 /** Who may try again then, in seconds: a stream ends when its reader wants it to. */
 const RETRY_AFTER_S = 1;
 
-/** Holds each user to so many open event streams on this instance; null for no limit. */
-export function limitStreams(most: number | null): MiddlewareHandler<HttpEnv> {
-  if (most === null) return (_, next) => next();
-  const open = new Map<string, number>();
+/** Holds each user to so many open event streams on this instance, null for no limit, and counts them in `open`. */
+export function limitStreams(most: number | null, open = new Map<string, number>()): MiddlewareHandler<HttpEnv> {
+  function claim(user: string): () => void {
+    const count = open.get(user) ?? 0;
+    if (most !== null && count >= most) throw tooMany(most);
+    open.set(user, count + 1);
+    return once(() => leave(open, user));
+  }
   return async (c, next) => {
-    c.set("claimStream", (user) => {
-      const count = open.get(user) ?? 0;
-      if (count >= most) throw tooMany(most);
-      open.set(user, count + 1);
-      return once(() => leave(open, user));
-    });
+    c.set("claimStream", claim);
     try {
       await next();
     } finally {

@@ -23,6 +23,11 @@ export type Call = {
   prompt: Prompt | null;
   text: string;
   firstTokenMs: number | null;
+  /** Until the first of its answer behind the head, text or not. */
+  firstChunkMs: number | null;
+  /** Since when it is the target that is waited for; null while it is not. */
+  waitsSince: number | null;
+  waitedMs: number;
   usage: Usage | null;
   outcome: Outcome;
   /** Whether all that there was to hear has been heard. */
@@ -48,6 +53,9 @@ export function openCall(name: string, { pass, voids, limits, signal }: CallOpti
     prompt: null,
     text: "",
     firstTokenMs: null,
+    firstChunkMs: null,
+    waitsSince: null,
+    waitedMs: 0,
     usage: null,
     outcome: "stream_incomplete",
     isOver: false,
@@ -65,25 +73,42 @@ export async function beginCall(
   { plan: { options, trace }, prompt }: { plan: Plan; prompt: (window: number) => Prompt },
 ): Promise<AsyncIterable<ProviderEvent>> {
   const { signal } = call.watch;
+  waits(call);
   call.target = await registry.target(call.name, signal);
   signal.throwIfAborted();
+  goesOn(call);
   call.prompt = prompt(call.target.capabilities.window);
   const request = requestFor(call.target, call.prompt, options);
+  waits(call);
   return call.target.provider(trace ? { ...request, headers: headersOf(trace) } : request, signal);
+}
+
+/** From now on it is the target that is waited for. */
+export function waits(call: Call): void {
+  call.waitsSince = performance.now();
+}
+
+function goesOn(call: Call): number {
+  const now = performance.now();
+  call.waitedMs += now - (call.waitsSince ?? now);
+  call.waitsSince = null;
+  return now;
 }
 
 const NOTHING: readonly DispatchEvent[] = [];
 
 /** Takes an event in; returns what the turn is to hear of it. */
 export function hear(call: Call, event: ProviderEvent): readonly DispatchEvent[] {
+  const now = goesOn(call);
   if (event.type === "head") {
     call.status = event.status;
     call.watch.answers();
     return NOTHING;
   }
   call.watch.alive();
-  if (event.type === "delta") return told(call, call.clean.push(event.text));
   if (event.type === "status") return [event];
+  call.firstChunkMs ??= now - call.started;
+  if (event.type === "delta") return told(call, call.clean.push(event.text));
   if (event.type === "usage") call.usage = event.usage;
   else if (event.type === "failed") call.outcome = event.kind;
   else if (event.type === "end") [call.outcome, call.finishReason] = ["completed", event.finishReason];
@@ -119,6 +144,7 @@ export function failCall(call: Call, error: unknown): void {
 
 /** Has to be called whichever way a call is left: clears its timers, and gives back its pass and its connection. */
 export function closeCall(call: Call): void {
+  goesOn(call);
   if (!call.isOver)
     call.outcome = "cancelled"; // whoever listened has stopped listening
   else if (call.outcome !== "completed") call.outcome = call.watch.reason() ?? call.outcome;

@@ -1,4 +1,5 @@
 import type { Attempt, DispatchEvent, Plan, TurnError } from "../core/model.ts";
+import type { Observe } from "../core/observe.ts";
 import { sleep } from "../core/time.ts";
 import type { Pass } from "./breaker.ts";
 import { attemptOf, type Call, openCall } from "./call.ts";
@@ -14,7 +15,7 @@ import type { Limits } from "./watchdog.ts";
  */
 export type Timeouts = { firstToken: number; lastFirstToken: number; idle: number; total: number };
 
-type RouteDeps = { registry: Registry; timeouts: Timeouts; random: () => number };
+type RouteDeps = { registry: Registry; timeouts: Timeouts; random: () => number; attempted: Observe["attempt"] };
 
 /** The way of one turn over the targets of its plan, as far as it has come. */
 type Route = RouteDeps & {
@@ -33,6 +34,8 @@ type Route = RouteDeps & {
   unfit: string | null;
   /** For waiting while circuits are open, in milliseconds. */
   spareMs: number;
+  /** What went by in waiting for targets, in milliseconds. */
+  waitedMs: number;
   last: Call | null;
   /** The call whose text stands. */
   standing: Call | null;
@@ -52,6 +55,7 @@ export function openRoute(deps: RouteDeps, { plan, signal }: { plan: Plan; signa
     tooNarrow: 0,
     unfit: null,
     spareMs: SHORT_MS,
+    waitedMs: 0,
     last: null,
     standing: null,
   };
@@ -63,8 +67,10 @@ const leftMs = ({ deadline }: Route) => deadline - performance.now();
 export async function nextCall(route: Route): Promise<Call | undefined> {
   const { move, signal } = route;
   if (move.to === "stop") return undefined;
+  const since = performance.now();
   if (move.to === "again") await sleep(move.afterMs, signal);
   const entered = await enter(route, move.to === "again" ? route.at : route.at + 1);
+  route.waitedMs += performance.now() - since;
   if (!entered) return undefined;
   const { index, name, pass } = entered;
   route.calls = index === route.at ? route.calls + 1 : 1;
@@ -127,6 +133,7 @@ function limitsOf(route: Route): Limits {
 /** Takes down what came of a call, and decides what follows. */
 export function takeDown(route: Route, call: Call): void {
   const { name, outcome, retryAfterMs } = call;
+  route.waitedMs += call.waitedMs;
   if (call.unfit === null) record(route, call);
   else route.unfit = call.unfit;
   if (outcome === "model_gone") route.registry.forget(name);
@@ -144,15 +151,16 @@ function record(route: Route, call: Call): void {
   if (call.text !== "" || call.outcome === "completed") route.standing = call;
   const attempt = attemptOf(call);
   route.attempts.push(attempt);
+  route.attempted({ ...attempt, asked: call.name, first_chunk_ms: call.firstChunkMs });
   if (attempt.usage) route.costs.push(call.target?.priceOf?.(attempt.usage) ?? null);
 }
 
 /** The last event of a turn whose way is over. */
 export function endOf(route: Route): DispatchEvent {
-  const { last, attempts, costs } = route;
+  const { last, attempts, costs, waitedMs } = route;
   const told = route.standing ?? last;
   const target = told && nameOf(told);
-  const ran = { target, ...spentOn(attempts, costs), attempts, context: told?.prompt?.report ?? null };
+  const ran = { target, ...spentOn(attempts, costs), attempts, context: told?.prompt?.report ?? null, waitedMs };
   if (last?.outcome === "completed") return { type: "end", finishReason: last.finishReason, ...ran };
   return { type: "failed", error: failureOf(route), ...ran };
 }

@@ -1,10 +1,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { adminOnly } from "../http/auth.ts";
 import { createRouter } from "../http/router.ts";
 import { json, problems, publicProblems } from "../http/schemas.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Service"];
 const PING_MS = 2_000;
+const METRICS = { "Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store" };
 
 const Root = z
   .object({
@@ -116,6 +118,19 @@ const routes = createRoute({
   responses: { 200: json(z.array(Route), "The routes"), ...problems() },
 });
 
+const metrics = createRoute({
+  method: "get",
+  path: "/metrics",
+  operationId: "getMetrics",
+  tags,
+  summary: "What this instance has counted, for Prometheus",
+  description: "For an admin; for everybody where the service is open, or METRICS_OPEN is set.",
+  responses: {
+    200: { description: "Prometheus' text format", content: { "text/plain": { schema: z.string() } } },
+    ...problems("forbidden"),
+  },
+});
+
 type Document = ReturnType<ReturnType<typeof createRouter>["getOpenAPI31Document"]>;
 
 /** WIRE section 6: what the service says of itself. `document` is the OpenAPI document of all routes. */
@@ -176,6 +191,10 @@ export function service(services: Services, document: () => Document) {
   });
   router.openapi(models, (c) => c.json(services.models(), 200));
   router.openapi(routes, (c) => c.json(routesOf(document()), 200));
+  router.openapi(metrics, async (c) => {
+    adminOnly(c.get("principal"));
+    return c.text(await services.metrics.read(), 200, METRICS);
+  });
   return router;
 }
 

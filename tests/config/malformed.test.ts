@@ -7,6 +7,7 @@ const wrong: Record<string, string[]> = {
   PORT: ["abc", "70000", "-1", "80.5", "1e3", " 80", "9".repeat(30)],
   HOST: ["0.0.0.0"],
   ALLOW_OPEN: ["maybe", "2"],
+  METRICS_OPEN: ["admin", "2"],
   DATABASE_URL: ["mysql://user:hunter2@host/db", "postgres://user:hunter2@host:99999/db", "file://host/a.db"],
   SQLITE_SYNCHRONOUS: ["off", "FULL "],
   JWT_SECRET: ["hunter2", "s".repeat(31)],

@@ -27,6 +27,7 @@ describe("without any variable", () => {
       MAX_BODY_BYTES: 1_048_576,
       MAX_CONNECTIONS: 10_000,
       DRAIN_TIMEOUT_S: 20,
+      METRICS_OPEN: false,
       LOG_LEVEL: "info",
       models: { openai: null, groq: null, aliases: new Map() },
     });
@@ -43,7 +44,9 @@ describe("without any variable", () => {
       .concat(
         " IDLE_TIMEOUT_MS TURN_TIMEOUT_MS MAX_BODY_BYTES MAX_CONNECTIONS DRAIN_TIMEOUT_S SYSTEM_PROMPT LOG_LEVEL LOG_FORMAT",
       )
-      .concat(" REDIS_URL RATE_LIMIT TRUST_PROXY MAX_TURNS_PER_USER MAX_STREAMS_PER_USER DAILY_TOKENS_PER_USER")
+      .concat(
+        " METRICS_OPEN REDIS_URL RATE_LIMIT TRUST_PROXY MAX_TURNS_PER_USER MAX_STREAMS_PER_USER DAILY_TOKENS_PER_USER",
+      )
       .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));

@@ -168,6 +168,7 @@ describe.each(databases)("on $database", ({ fresh }) => {
     await eventually(() =>
       expect(deps.logged).toEqual([expect.objectContaining({ turn_id: turn.turnId, err: expect.any(Error) })]),
     );
+    expect(deps.counted).toEqual(["internal_error"]);
     expect(await turnRow(db, turn)).toMatchObject({ status: "in_progress" });
     await lapse(db, turn);
     await sweepTurns(deps);

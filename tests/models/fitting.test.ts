@@ -51,7 +51,16 @@ describe("a dispatch", () => {
     );
     const error = { code: "context_too_long", detail: "The message alone is too long." };
     expect(events).toEqual([
-      { type: "failed", error, target: null, usage: null, cost: null, attempts: [], context: null },
+      {
+        type: "failed",
+        error,
+        target: null,
+        usage: null,
+        cost: null,
+        attempts: [],
+        context: null,
+        waitedMs: expect.any(Number),
+      },
     ]);
     expect(provider.asked.length).toBe(asked);
   });

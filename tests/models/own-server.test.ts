@@ -31,7 +31,7 @@ afterEach(async () => {
 /** How a turn of that model ends. */
 async function ask(model?: string, signal = never, set: Partial<Timeouts> = {}): Promise<DispatchEvent | undefined> {
   const timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000, ...set };
-  const dispatch = createDispatch(registry, timeouts, () => 0);
+  const dispatch = createDispatch(registry, timeouts, { random: () => 0 });
   const events = await Array.fromAsync(dispatch(registry.plan(model), prompt, signal));
   return events.at(-1);
 }

@@ -37,7 +37,7 @@ async function run(targets: string[], timeouts: Partial<Timeouts> = {}, prompt =
   const { openaiUrl, groqUrl } = provider;
   const models = { openai: { apiKey: "key", baseURL: openaiUrl }, groq: { apiKey: "key", baseURL: groqUrl } };
   registry = createRegistry({ ...models, aliases: new Map([["test", targets]]) }, transport);
-  const dispatch = createDispatch(registry, { ...PATIENT, ...timeouts }, () => 0);
+  const dispatch = createDispatch(registry, { ...PATIENT, ...timeouts }, { random: () => 0 });
   const started = performance.now();
   const events: DispatchEvent[] = await Array.fromAsync(dispatch(registry.plan("test"), prompt, never));
   const last = events.at(-1) as Last;

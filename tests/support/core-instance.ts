@@ -17,6 +17,8 @@ export type Instance = TurnDeps & {
   /** What the instance's clock shows, and how often it was looked at. */
   time: { now: number; looks: number };
   logged: object[];
+  /** How each turn that ended here was counted: as completed, or by the code of its error. */
+  counted: string[];
 };
 
 const UNLIMITED: TurnDeps["allowance"] = { turns: null, tokensADay: null };
@@ -32,7 +34,10 @@ export function startInstance(db: Db, models: TestModels = testModels(), allowan
   const log = { error: (fields: object) => void logged.push(fields) };
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
-  return { db, models, live, cache: null, clock, allowance, systemPrompt: null, log, time, logged };
+  const counted: string[] = [];
+  const observe: TurnDeps["observe"] = { turn: ({ status, error }) => void counted.push(error?.code ?? status) };
+  const told = { log, observe, time, logged, counted };
+  return { db, models, live, cache: null, clock, allowance, systemPrompt: null, ...told };
 }
 
 /** A database for one test alone, as those need that sweep it. */

@@ -69,7 +69,7 @@ export function testModels(behave: (call: Call) => unknown = () => {}): TestMode
         wake();
       };
       const usage = { input_tokens: 3, output_tokens: 2, estimated: false };
-      const ran = { target: TARGET, usage, cost: null, attempts: [attempt], context: report };
+      const ran = { target: TARGET, usage, cost: null, attempts: [attempt], context: report, waitedMs: 0 };
       const call: Call = {
         plan,
         messages,

@@ -126,6 +126,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   getReadiness: { kind: "public" },
   listModels: { kind: "service" },
   listRoutes: { kind: "service" },
+  getMetrics: { kind: "operates" },
   getOpenApi: { kind: "public" },
   getDocs: { kind: "public" },
   getRedoc: { kind: "public" },

@@ -23,7 +23,7 @@ export const PROCESS: Readonly<Record<string, string>> = {
 const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
 
 /** Passes on what others ask: who asks stands behind it. */
-const PASSES_ON = ["db/announcing.ts"];
+const PASSES_ON = ["db/announcing.ts", "db/measured.ts"];
 
 export type Recorder = {
   /** Does the work for a caller, whose accesses are all that it may make; null where it must touch no rows. */

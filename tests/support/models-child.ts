@@ -16,7 +16,7 @@ const ESTIMATED_TOKENS = 9;
 const { models, timeouts }: Setup = JSON.parse(process.argv[2] ?? "");
 const transport = createTransport();
 const registry = createRegistry({ ...models, aliases: new Map() }, transport);
-const dispatch = createDispatch(registry, timeouts, () => 0); // backoff without a pause
+const dispatch = createDispatch(registry, timeouts, { random: () => 0 }); // backoff without a pause
 const running = new Map<number, AbortController>();
 
 async function run(turn: number, targets: string[], content: string): Promise<void> {
