@@ -128,9 +128,9 @@ async function beginEarlier(
   const { key, model, options = null, wanted, trace } = question;
   const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
   if (!earlier) return undefined;
-  const { turn, questionSeq, swap, failed } = earlier;
+  const { turn, questionSeq, swap, failed, actor: by } = earlier;
   if (!failed) return deps.live.turns.get(turn.turnId) ?? turn;
-  const again = await answerAgain(deps, actor, {
+  const again = await answerAgain(deps, by, {
     turn,
     questionSeq,
     model,
@@ -141,7 +141,7 @@ async function beginEarlier(
     key: null,
     swap,
   });
-  if (!again) await refuse(deps, actor, { conversationId: turn.conversationId, ifBusy: "queue", mayWait: true });
+  if (!again) await refuse(deps, by, { conversationId: turn.conversationId, ifBusy: "queue", mayWait: true });
   return again;
 }
 

@@ -63,5 +63,19 @@ describe.each(databases)("users of a closed service on $database", ({ fresh }) =
     expect((await call("GET", "/chats?user_id=dan", undefined, agent)).json).toMatchObject({ chats: [], total: 0 });
   });
 
+  it("are asked for by an agent, who is told the same again by its key, and nothing by another", async () => {
+    const agent = await as("agent-1", "agent");
+    const ask = (key: string, body: object) =>
+      call(
+        "POST",
+        "/generate-response",
+        { message: "Hi", user_id: "dan", ...body },
+        { ...agent, "idempotency-key": key },
+      );
+    const first = await ask("for-dan", {});
+    expect((await ask("for-dan", {})).json).toEqual(first.json);
+    expect((await ask("another", { chat_id: first.json.chat_id })).status).toBe(404);
+  });
+
   declares(parts);
 });

@@ -40,7 +40,9 @@ export async function fuzz(env: Record<string, string>, { seed, numRuns, tally, 
     await fc.assert(property, { seed, numRuns, includeErrorInReport: true });
     const isMissing = ({ name }: Operation) => insist && !insist.except.includes(name) && tally.get(name)?.done === 0;
     for (const operation of description.operations.filter(isMissing)) {
-      const more = fc.asyncProperty(requests({ ...description, operations: [operation] }, callers), async (draft) => {
+      // Among others, which make what it needs: a session that waits, something that can be taken off again.
+      const operations = description.operations.flatMap((one) => [one, operation]);
+      const more = fc.asyncProperty(requests({ ...description, operations }, callers), async (draft) => {
         if (!isMissing(operation)) return;
         const tried: Tally = new Map(); // what fails here says nothing of the share that succeeds
         await tryOne({ ...world, tally: tried }, draft);
