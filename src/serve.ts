@@ -16,12 +16,14 @@ export async function run(): Promise<void> {
   const format = config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json");
   const { log, close } = openLog(config.LOG_LEVEL, format, secrets);
   logWhatNobodyCaught(log, close);
+  const stopBy = stopOnSignal(log, close);
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
+  stopBy(() => parley.stop());
   const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
   if (!server) return parley.stop();
   parley.ready();
-  stopOnSignal(log, { stop: () => parley.stop(server.close()), close });
+  stopBy(() => parley.stop(server.close()));
   greet(log, config, { port: server.port, models: parley.models });
 }
 
@@ -40,23 +42,38 @@ function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "mode
   }
 }
 
-/** The first signal ends it cleanly, a second one at once. */
-function stopOnSignal(log: Logger, { stop, close }: Record<"stop" | "close", () => Promise<void>>): void {
-  let since: number | undefined;
+type Stop = () => Promise<void>;
+
+/**
+ * From now on the first signal ends the process as it is told to by then, a second one at once. As process 1 of a
+ * container it has no other end: the system does nothing on a signal that nobody heeds.
+ */
+function stopOnSignal(log: Logger, close: Stop): (stop: Stop) => void {
+  let stop: Stop = async () => {};
+  let first: { signal: string; at: number } | undefined;
   const onSignal = async (signal: string) => {
-    if (since !== undefined) {
-      if (performance.now() - since > SAME_SIGNAL_MS) process.exit(1);
+    if (first) {
+      if (signal !== first.signal || performance.now() - first.at > SAME_SIGNAL_MS) process.exit(1);
       return;
     }
-    since = performance.now();
+    first = { signal, at: performance.now() };
     log.info({ signal }, "stopping");
-    await stop();
+    const code = await stop().then(
+      () => 0,
+      (error) => {
+        log.error({ err: error }, "not all of it could be closed");
+        return 1;
+      },
+    );
     log.info("stopped");
     await close();
-    process.exit(0);
+    process.exit(code);
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
+  return (by) => {
+    stop = by;
+  };
 }
 
 /** A rejection without a listener is one request's trouble, not the end of everybody's; after an exception nothing is sure. */

@@ -12,6 +12,7 @@ export type Runtime = "node" | "bun" | "binary";
 
 export type Service = {
   url: string;
+  pid: number;
   /** Every line that it logged. */
   logged: string[];
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Called>;
@@ -22,9 +23,9 @@ export type Service = {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 
-/** The service on a free port; resolves once it listens. */
-export const startService = (runtime: Runtime, env: Record<string, string>): Promise<Service> =>
-  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", ...env } }));
+/** The service on a free port, run by another command where one is named; resolves once it listens. */
+export const startService = (runtime: Runtime, env: Record<string, string>, by: string[] = []): Promise<Service> =>
+  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", ...env }, by }));
 
 /** The same with less patience for its clients. */
 export function startImpatient(
@@ -53,6 +54,7 @@ async function listening(child: ChildProcess): Promise<Service> {
   });
   return {
     url,
+    pid: child.pid ?? 0,
     logged,
     async call(method, path, body, headers = {}) {
       const typed = body === undefined ? {} : { "content-type": "application/json" };
@@ -85,12 +87,12 @@ export function commandOf(runtime: Runtime): [command: string, args: string[]] {
   return runtime === "bun" ? [bun, ["--no-env-file", join(root, "src/main.ts")]] : [inject("binary"), []];
 }
 
-type Launch = { env: Record<string, string>; cwd?: string };
+type Launch = { env: Record<string, string>; cwd?: string; by?: string[] };
 
-function launch(runtime: Runtime, { env, cwd = inject("folder") }: Launch, more: string[] = []): ChildProcess {
-  const [command, args] = commandOf(runtime);
+function launch(runtime: Runtime, { env, cwd = inject("folder"), by = [] }: Launch, more: string[] = []): ChildProcess {
+  const [command = "", ...args] = [...by, ...commandOf(runtime).flat(), ...more];
   const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
-  return spawn(command, [...args, ...more], { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL" | "SIGINT"): Promise<number | null> {
