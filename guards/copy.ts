@@ -10,7 +10,7 @@ import { setup } from "../tests/support/global.ts";
 import type { Guard } from "./guard.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const COPIED = ["src", "tests", "drizzle", "package.json", "package-lock.json", "tsconfig.json"];
+const COPIED = ["src", "tests", "build", "drizzle", "package.json", "package-lock.json", "tsconfig.json"];
 const LONGEST_RUN_MS = 180_000;
 
 /** The tests that failed, `passed` where none did and some ran, `broken` where the file did not run to its end. */

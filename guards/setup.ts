@@ -41,7 +41,7 @@ export const setup: readonly Guard[] = [
   {
     threat: "API8",
     what: "an orphaned rejection ends nobody's turns",
-    file: "src/main.ts",
+    file: "src/serve.ts",
     from: '  process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));\n',
     to: "",
     test: secrets,

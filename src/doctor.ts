@@ -11,11 +11,24 @@ import { hiding, reasonOf, secretsIn } from "./secrets.ts";
 import { createStreamChat, reachStream } from "./stream-chat/client.ts";
 import { StreamChatError } from "./stream-chat/failures.ts";
 
-/** Looks at everything that the service depends on, and says in a line each how it is. */
-
 type Finding = { ok: boolean; what: string; detail: string };
 
 const PATIENCE_MS = 5_000;
+
+/** Looks at everything that the service depends on, and says in a line each how it is. */
+export async function run(): Promise<void> {
+  const env = readEnvironment();
+  const hide = hiding(secretsIn(env));
+  const configured = parseConfig(env);
+  const findings =
+    "problems" in configured
+      ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
+      : await examine(configured.config);
+  for (const { ok, what, detail } of findings) {
+    process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
+  }
+  process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;
+}
 
 async function examine(config: Config): Promise<Finding[]> {
   const transport = createTransport();
@@ -151,15 +164,3 @@ async function streamChat({ stream: app }: Config, { send }: Transport): Promise
     return [{ ok: false, what, detail: error.status === null ? detail : `${detail} (HTTP ${error.status})` }];
   }
 }
-
-const env = readEnvironment();
-const hide = hiding(secretsIn(env));
-const configured = parseConfig(env);
-const findings =
-  "problems" in configured
-    ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
-    : await examine(configured.config);
-for (const { ok, what, detail } of findings) {
-  process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
-}
-process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;

@@ -1,77 +1,65 @@
-import { type Config, parseConfig, readEnvironment } from "./config.ts";
-import { type Logger, openLog } from "./http/log.ts";
-import { listen } from "./listen.ts";
-import { hiding, reasonOf, secretsIn } from "./secrets.ts";
-import { type Parley, startParley, version } from "./start.ts";
+import { parseArgs } from "node:util";
+import pkg from "../package.json" with { type: "json" };
 
-/** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
-const SAME_SIGNAL_MS = 500;
+type Command = { name: string; takes?: string; does: string; run(args: string[]): Promise<void> };
 
-async function main(): Promise<void> {
-  const env = readEnvironment();
-  const secrets = secretsIn(env);
-  const fail = (problems: readonly string[]) => refuse(problems.map(hiding(secrets)));
-  const configured = parseConfig(env);
-  if ("problems" in configured) return fail(configured.problems);
-  const { config } = configured;
-  const format = config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json");
-  const { log, close } = openLog(config.LOG_LEVEL, format, secrets);
-  logWhatNobodyCaught(log, close);
-  const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
-  if (!parley) return;
-  const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
-  if (!server) return parley.stop();
-  parley.ready();
-  stopOnSignal(log, { stop: () => parley.stop(server.close()), close });
-  greet(log, config, { port: server.port, models: parley.models });
+/** What can be asked for. Each is loaded only then; who takes arguments is given those behind its name. */
+const commands: Command[] = [
+  { name: "serve", does: "serves; so it does without a command", run: alone(() => import("./serve.ts")) },
+  { name: "migrate", does: "applies the migrations that are pending", run: alone(() => import("./migrate.ts")) },
+  {
+    name: "token",
+    takes: "--sub alice [--role user|agent|admin] [--expires 1h]",
+    does: "prints a token for JWT_SECRET",
+    run: async (args) => (await import("./token.ts")).run(args),
+  },
+  {
+    name: "doctor",
+    does: "looks at all that it depends on, a line each; 1 on trouble",
+    run: alone(() => import("./doctor.ts")),
+  },
+  {
+    name: "healthcheck",
+    does: "asks the service at HOST and PORT whether it is ready; 1 if not",
+    run: alone(() => import("./healthcheck.ts")),
+  },
+];
+
+/** A command without arguments, which are refused. */
+function alone(load: () => Promise<{ run(): Promise<void> }>): Command["run"] {
+  return async (args) => {
+    parseArgs({ args });
+    await (await load()).run();
+  };
 }
 
-function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {
-  const targetsOf = ({ targets }: (typeof models.aliases)[number]) => targets.map(({ target }) => target).join(", ");
-  const aliases = Object.fromEntries(models.aliases.map((one) => [one.alias, targetsOf(one)]));
-  log.info({ url: `http://${config.HOST}:${port}`, version, models: aliases }, "Parley is listening");
-  if (config.open)
-    log.warn(
-      "open: whoever reaches this service may do everything; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it",
-    );
-  if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
-    log.warn(
-      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY",
-    );
+async function main(given: string[]): Promise<void> {
+  if (given.includes("--help") || given.includes("-h")) return say(help());
+  if (given[0] === "--version") return say(`parley ${pkg.version}`);
+  const [name = "", ...args] = given[0]?.startsWith("-") === false ? given : ["serve", ...given];
+  const command = commands.find((one) => one.name === name);
+  if (!command) return misused(`There is no command '${name}'`);
+  try {
+    await command.run(args);
+  } catch (error) {
+    const isMisuse = error instanceof Error && "code" in error && /^ERR_PARSE_ARGS/.test(String(error.code));
+    if (!isMisuse) throw error;
+    misused(error.message.split(/\.\s/, 1)[0] ?? "");
   }
 }
 
-/** The first signal ends it cleanly, a second one at once. */
-function stopOnSignal(log: Logger, { stop, close }: Record<"stop" | "close", () => Promise<void>>): void {
-  let since: number | undefined;
-  const onSignal = async (signal: string) => {
-    if (since !== undefined) {
-      if (performance.now() - since > SAME_SIGNAL_MS) process.exit(1);
-      return;
-    }
-    since = performance.now();
-    log.info({ signal }, "stopping");
-    await stop();
-    log.info("stopped");
-    await close();
-    process.exit(0);
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
+function help(): string {
+  const lines = commands.map(({ name, takes = "", does }) => `  ${`${name} ${takes}`.padEnd(12)} ${does}`);
+  return ["parley [command]", "", ...lines, "", "  --version, --help"].join("\n");
 }
 
-function refuse(problems: readonly string[]): undefined {
-  for (const line of problems) process.stderr.write(`${line}\n`);
-  process.exitCode = 1;
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
 }
 
-/** A rejection without a listener is one request's trouble, not the end of everybody's; after an exception nothing is sure. */
-function logWhatNobodyCaught(log: Logger, close: () => Promise<void>): void {
-  process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
-  process.on("uncaughtException", (error) => {
-    log.error({ err: error }, "an exception that nobody caught; the process ends");
-    void close().then(() => process.exit(1));
-  });
+function misused(what: string): void {
+  process.stderr.write(`${what}; see parley --help\n`);
+  process.exitCode = 2;
 }
 
-await main();
+await main(process.argv.slice(2));

@@ -58,3 +58,21 @@ export async function openDatabase(
   }
   return postgres.postgresDb(client, postgres.openTransactions(address.url), born);
 }
+
+/** Migrates and no more; gives the tags of what it has applied. Throws like `openDatabase`. */
+export async function migrateDatabase(address: DatabaseAddress): Promise<string[]> {
+  if (address.dialect === "sqlite") {
+    const client = sqlite.openClient(address.path, "full");
+    try {
+      return migrateSqlite(client);
+    } finally {
+      client.close();
+    }
+  }
+  const client = await postgres.openClient(address.url);
+  try {
+    return await migratePostgres(client);
+  } finally {
+    await client.end();
+  }
+}

@@ -6,8 +6,11 @@ export type Migration = { tag: string; when: number; sha256: string; sql: readon
 
 const LOCK = 7_272_539; // any number, as long as every Parley takes the same
 
-/** Applies what is pending, all or nothing. Throws, and changes nothing, on a database that is newer than this code. */
-export function migrateSqlite(client: Database.Database, list: readonly Migration[] = migrations.sqlite): void {
+/**
+ * Applies what is pending, all or nothing, and gives the tags of it. Throws, and changes nothing, on a database that is
+ * newer than this code.
+ */
+export function migrateSqlite(client: Database.Database, list: readonly Migration[] = migrations.sqlite): string[] {
   // A table rebuild drops the old table, and its children with it, unless foreign keys are off before the BEGIN.
   client.pragma("foreign_keys = OFF");
   try {
@@ -17,13 +20,15 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
     );
     const applied = client.prepare("select hash from __drizzle_migrations").pluck().all() as string[];
     const record = client.prepare("insert into __drizzle_migrations (hash, created_at) values (?, ?)");
-    for (const migration of pending(list, applied)) {
+    const due = pending(list, applied);
+    for (const migration of due) {
       for (const text of migration.sql) client.exec(text);
       record.run(migration.sha256, migration.when);
     }
     const broken = client.pragma("foreign_key_check") as unknown[];
     if (broken.length > 0) throw new Error(`migration left ${broken.length} rows without their parent`);
     client.exec("commit");
+    return due.map(({ tag }) => tag);
   } finally {
     if (client.inTransaction) client.exec("rollback");
     client.pragma("foreign_keys = ON");
@@ -34,21 +39,23 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
 export async function migratePostgres(
   client: postgres.Sql,
   list: readonly Migration[] = migrations.postgres,
-): Promise<void> {
-  await client.begin(async (tx) => {
+): Promise<string[]> {
+  return client.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock(${LOCK})`;
     await tx.unsafe("create schema if not exists drizzle");
     await tx.unsafe(
       "create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)",
     );
     const applied = await tx<{ hash: string }[]>`select hash from drizzle.__drizzle_migrations`;
-    for (const migration of pending(
+    const due = pending(
       list,
       applied.map((row) => row.hash),
-    )) {
+    );
+    for (const migration of due) {
       for (const text of migration.sql) await tx.unsafe(text);
       await tx`insert into drizzle.__drizzle_migrations (hash, created_at) values (${migration.sha256}, ${migration.when})`;
     }
+    return due.map(({ tag }) => tag);
   });
 }
 

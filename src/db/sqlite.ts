@@ -68,7 +68,10 @@ export function sqliteDb(client: Database.Database, born: Born = bornFor({})): D
     },
     carrier: null, // one process, as a rule; others see its changes when they look
     ping: async () => void client.prepare("select 1").get(),
-    close: async () => void client.close(),
+    async close() {
+      client.pragma("wal_checkpoint(TRUNCATE)"); // the close does it only where nobody else has the file open
+      client.close();
+    },
   };
   return db;
 }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
@@ -15,8 +15,6 @@ import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
 import { startStream } from "../support/stream.ts";
-
-const program = () => join(dirname(inject("bundle")), "doctor.js");
 
 const SECRETS = { openai: "sk-nobody-may-see", groq: "gsk-nobody-may-see", runpod: RUNPOD_KEY, database: "pa55-w0rd" };
 
@@ -44,7 +42,7 @@ async function doctor(env: Record<string, string> = {}): Promise<Said> {
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: join(inject("folder"), "compiled"), ...env },
   };
   const { code, out, error } = await new Promise<{ code: number; out: string; error: string }>((resolve) => {
-    const child = execFile(process.execPath, [program()], options, (_, out, error) =>
+    const child = execFile(process.execPath, [inject("bundle"), "doctor"], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });

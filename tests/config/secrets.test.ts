@@ -4,9 +4,8 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { openLog } from "../../src/http/log.ts";
 import { as, SECRET } from "../support/app.ts";
 import { freshPostgres } from "../support/databases.ts";
@@ -17,8 +16,6 @@ import { runtimes } from "../support/models-dispatch.ts";
 import { freshFolder, launchIn } from "../support/models-launch.ts";
 import { ENDPOINT } from "../support/runpod.ts";
 import { runToEnd } from "../support/service.ts";
-
-const doctor = fileURLToPath(new URL("../../src/doctor.ts", import.meta.url));
 
 /** A secret for every variable that holds one; a password is one also as its address spells it. */
 const SECRETS = {
@@ -184,7 +181,7 @@ it("the doctor shows none of what is wrong with any of them", async () => {
   const DATABASE_URL = wire.url.replace(/:[^:@/]+@/, ":wrong-marker@");
   const options = { cwd: freshFolder(), env: { PATH: process.env["PATH"], ...env, DATABASE_URL } };
   const said = await new Promise<string>((resolve) => {
-    execFile(process.execPath, [doctor], options, (_, out, error) => resolve(out + error));
+    execFile(process.execPath, [inject("bundle"), "doctor"], options, (_, out, error) => resolve(out + error));
   });
   for (const part of ["database (postgres)", "key server", "redis", "provider openai", "provider groq"]) {
     expect(said).toContain(`trouble ${part}: `);

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { jwtVerify } from "jose";
 import { describe, expect, inject, it } from "vitest";
 import { startApp } from "../support/app.ts";
@@ -8,7 +8,6 @@ import { databases } from "../support/databases.ts";
 import { freshFolder } from "../support/models-launch.ts";
 
 const SECRET = "a secret for tokens of 32 bytes and more";
-const program = () => join(dirname(inject("bundle")), "token.js");
 
 type Printed = { code: number; out: string; error: string };
 
@@ -20,7 +19,7 @@ function run(
 ): Promise<Printed> {
   const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [program(), ...args], options, (_, out, error) =>
+    const child = execFile(process.execPath, [inject("bundle"), "token", ...args], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });
@@ -82,23 +81,30 @@ describe("npm run token", () => {
     { what: "a short secret", args: ["--sub", "alice"], env: { JWT_SECRET: "hunter2" }, says: /^JWT_SECRET: / },
     { what: "no user", args: [], says: /--sub/ },
     { what: "an empty user", args: ["--sub", ""], says: /--sub/ },
-    { what: "--sub without a value", args: ["--sub"], says: /--sub/ },
-    { what: "--sub followed by another option", args: ["--sub", "--role", "agent"], says: /--sub/ },
     { what: "a role that there is not", args: ["--sub", "alice", "--role", "boss"], says: /--role/ },
     { what: "a time that is none", args: ["--sub", "alice", "--expires", "soon"], says: /^--expires: .*1h/ },
     { what: "no length of time", args: ["--sub", "alice", "--expires", "0h"], says: /^--expires: / },
     { what: "a time that is over", args: ["--sub", "alice", "--expires=-1h"], says: /^--expires: / },
     { what: "a user of 256 characters", args: ["--sub", "x".repeat(256)], says: /^--sub: / },
-    { what: "a time before now", args: ["--sub", "alice", "--expires", "-1h"], says: /--expires/ },
-    { what: "an option that there is not", args: ["--sub", "alice", "--admin"], says: /--admin/ },
-    { what: "a word too many", args: ["alice"], says: /alice/ },
   ])("with $what prints one line and how it is used, and ends with 1", async ({ args, env, says }) => {
     const { code, out, error } = await run(args, env);
     expect([code, out]).toEqual([1, ""]);
     expect(error.trimEnd().split("\n")).toEqual([
       expect.stringMatching(says),
-      expect.stringMatching(/^npm run token -- --sub /),
+      expect.stringMatching(/^parley token --sub /),
     ]);
     expect(error).not.toContain("hunter2");
+  });
+
+  it.each<{ what: string; args: string[]; says: RegExp }>([
+    { what: "--sub without a value", args: ["--sub"], says: /--sub/ },
+    { what: "--sub followed by another option", args: ["--sub", "--role", "agent"], says: /--sub/ },
+    { what: "a time before now", args: ["--sub", "alice", "--expires", "-1h"], says: /--expires/ },
+    { what: "an option that there is not", args: ["--sub", "alice", "--admin"], says: /--admin/ },
+    { what: "a word too many", args: ["alice"], says: /alice/ },
+  ])("with $what prints one line, and ends with 2", async ({ args, says }) => {
+    const { code, out, error } = await run(args);
+    expect([code, out]).toEqual([2, ""]);
+    expect(error.trimEnd().split("\n")).toEqual([expect.stringMatching(says)]);
   });
 });

@@ -2,9 +2,9 @@ import { Agent, request } from "node:http";
 import { describe, it } from "vitest";
 import { databases } from "../support/databases.ts";
 import { PATIENT } from "../support/http-expect.ts";
-import { pairsOf, providerForTest, serviceForTest, worlds } from "../support/http-worlds.ts";
+import { allWorlds, pairsOf, providerForTest, serviceForTest } from "../support/http-worlds.ts";
 
-describe.concurrent.each(worlds)("$runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
+describe.concurrent.each(allWorlds)("$runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
   it("ends cleanly once its running turn is answered, and finds everything when it is back", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);

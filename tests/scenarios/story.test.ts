@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { expectProblem, nextLink, PATIENT, time, uuid } from "../support/http-expect.ts";
-import { type Message, pairsOf, sendUntilRoom, worlds } from "../support/http-worlds.ts";
+import { allWorlds, type Message, pairsOf, sendUntilRoom } from "../support/http-worlds.ts";
 import { type Provider, startProvider } from "../support/provider.ts";
 import { type Service, startService } from "../support/service.ts";
 
-describe.each(worlds)("on $runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
+describe.each(allWorlds)("on $runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
   let provider: Provider;
   let service: Service;
   beforeAll(async () => {

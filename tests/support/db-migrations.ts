@@ -8,7 +8,7 @@ import { connect } from "./db-sqlite.ts";
 export type Holding = { tables: string[]; applied: { hash: string; created_at: number }[] };
 
 export type Migrator = {
-  migrate(list: readonly Migration[]): Promise<void>;
+  migrate(list: readonly Migration[]): Promise<string[]>;
   look(): Promise<Holding>;
 };
 

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { TestProject } from "vitest/node";
 
@@ -14,6 +14,8 @@ declare module "vitest" {
     folder: string;
     /** What `npm start` runs on Node, bundled once. */
     bundle: string;
+    /** What `npm run build:binary` makes, once. */
+    binary: string;
   }
 }
 
@@ -27,6 +29,7 @@ export async function setup(project: Pick<TestProject, "provide">): Promise<() =
   project.provide("postgresUrl", postgres.url);
   project.provide("folder", folder);
   project.provide("bundle", bundle(folder));
+  project.provide("binary", binary(folder));
   return async () => {
     await postgres.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -77,21 +80,27 @@ function linkLibraries(): void {
   execFileSync(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd: home });
 }
 
-/** The service as `npm start` bundles it, and beside it the programs that the tests start often. */
+/** The service as `npm start` bundles it. */
 function bundle(folder: string): string {
   const file = join(folder, "dist/parley.js");
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  for (const [source, target] of Object.entries({ main: "parley", doctor: "doctor", token: "token" })) {
-    const command = String(scripts.bundle)
-      .replace("src/main.ts", `src/${source}.ts`)
-      .replace("dist/parley.js", join(folder, `dist/${target}.js`));
-    execFileSync("sh", ["-c", command], {
-      cwd: root,
-      env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
-    });
-  }
-  symlinkSync(join(root, "node_modules"), join(dirname(dirname(file)), "node_modules"));
+  runScript("bundle", (command) => command.replace("dist/parley.js", file));
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
   return file;
+}
+
+/** In a folder of its own: it has to do without everything else. */
+function binary(folder: string): string {
+  const file = join(folder, "binary/parley");
+  runScript("build:binary", (command) => `${command} --outfile=${file}`);
+  return file;
+}
+
+function runScript(name: string, change: (command: string) => string): void {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  execFileSync("sh", ["-c", change(String(scripts[name]))], {
+    cwd: root,
+    env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
+  });
 }
 
 export function freePort(): Promise<number> {

@@ -4,10 +4,14 @@ import { databases } from "./databases.ts";
 import { type Provider, startProvider } from "./provider.ts";
 import { type Runtime, type Service, startService } from "./service.ts";
 
-/** Every runtime with every database, for `describe.each`. */
-export const worlds = (["node", "bun"] as const).flatMap((runtime: Runtime) =>
-  databases.map(({ database, fresh }) => ({ runtime, database, fresh })),
-);
+const worldsOf = (...runtimes: Runtime[]) =>
+  runtimes.flatMap((runtime) => databases.map(({ database, fresh }) => ({ runtime, database, fresh })));
+
+/** Both runtimes with every database, for `describe.each`. */
+export const worlds = worldsOf("node", "bun");
+
+/** The same with the binary, which is Bun again: for what would fail if something were missing in it. */
+export const allWorlds = worldsOf("node", "bun", "binary");
 
 export type Message = { id: string; role: "user" | "assistant"; content: string };
 

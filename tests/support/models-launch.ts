@@ -2,9 +2,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { inject, onTestFinished } from "vitest";
-import type { Runtime } from "./service.ts";
+import { commandOf, type Runtime } from "./service.ts";
 
 export type Launched = {
   url: string;
@@ -19,16 +18,12 @@ export type Launched = {
   call(path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
 };
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const bun = join(root, "node_modules/bun/bin/bun.exe");
-
 /** An empty folder for one test, in this run's. */
 export const freshFolder = (): string => mkdtempSync(join(inject("folder"), "cwd-"));
 
 /** The service in a folder of its own, of any log format, with these variables alone; it is gone when the test is over. */
 export async function launchIn(cwd: string, runtime: Runtime, env: Record<string, string>): Promise<Launched> {
-  const [command, args] =
-    runtime === "node" ? [process.execPath, [inject("bundle")]] : [bun, ["--no-env-file", join(root, "src/main.ts")]];
+  const [command, args] = commandOf(runtime);
   const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env["PATH"], PORT: "0", ...env },

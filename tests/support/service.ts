@@ -7,10 +7,12 @@ import { inject } from "vitest";
 import type { Patience } from "../../src/listen.ts";
 import { bodyOf, type Called, read } from "./app.ts";
 
-export type Runtime = "node" | "bun";
+/** `binary` is Bun in one file with the service. */
+export type Runtime = "node" | "bun" | "binary";
 
 export type Service = {
   url: string;
+  pid: number;
   /** Every line that it logged. */
   logged: string[];
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Called>;
@@ -21,12 +23,16 @@ export type Service = {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 
-/** The service as `npm start` and `npm run start:bun` run it, on a free port; resolves once it listens. */
-export const startService = (runtime: Runtime, env: Record<string, string>): Promise<Service> =>
-  listening(launch(runtime, { PORT: "0", LOG_FORMAT: "json", ...env }));
+/** The service on a free port, run by another command where one is named; resolves once it listens. */
+export const startService = (runtime: Runtime, env: Record<string, string>, by: string[] = []): Promise<Service> =>
+  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", ...env }, by }));
 
 /** The same with less patience for its clients. */
-export function startImpatient(runtime: Runtime, patience: Patience, env: Record<string, string>): Promise<Service> {
+export function startImpatient(
+  runtime: "node" | "bun",
+  patience: Patience,
+  env: Record<string, string>,
+): Promise<Service> {
   const [command, flags] = runtime === "node" ? [process.execPath, []] : [bun, ["--no-env-file"]];
   const args = [...flags, join(root, "tests/support/slow-child.ts"), JSON.stringify({ env, patience })];
   const options = { cwd: inject("folder"), env: { PATH: process.env["PATH"] } };
@@ -48,6 +54,7 @@ async function listening(child: ChildProcess): Promise<Service> {
   });
   return {
     url,
+    pid: child.pid ?? 0,
     logged,
     async call(method, path, body, headers = {}) {
       const typed = body === undefined ? {} : { "content-type": "application/json" };
@@ -60,20 +67,32 @@ async function listening(child: ChildProcess): Promise<Service> {
 
 /** Runs it to its end, for a start that is refused; gives its exit code and what it printed. */
 export async function runToEnd(runtime: Runtime, env: Record<string, string>, cwd?: string) {
-  const child = launch(runtime, env, cwd);
-  let output = "";
-  child.stdout?.on("data", (data) => (output += data));
-  child.stderr?.on("data", (data) => (output += data));
-  const [code] = await once(child, "close");
-  return { code: Number(code), output };
+  const { code, out, error } = await runCommand(runtime, [], { env, ...(cwd && { cwd }) });
+  return { code, output: out + error };
 }
 
-function launch(runtime: Runtime, env: Record<string, string>, cwd = inject("folder")): ChildProcess {
-  const [command, args] =
-    runtime === "node"
-      ? [process.execPath, ["--enable-source-maps", inject("bundle")]]
-      : [bun, ["--no-env-file", join(root, "src/main.ts")]];
-  return spawn(command, args, { cwd, env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe"] });
+/** Runs `parley …` to its end, with these variables alone. */
+export async function runCommand(runtime: Runtime, args: string[], launched: Launch) {
+  const child = launch(runtime, launched, args);
+  const printed = { out: "", error: "" };
+  child.stdout?.on("data", (data) => (printed.out += data));
+  child.stderr?.on("data", (data) => (printed.error += data));
+  const [code] = await once(child, "close");
+  return { code: Number(code), ...printed };
+}
+
+/** How the service is run, as `npm start`, `npm run start:bun` and `dist/parley` run it. */
+export function commandOf(runtime: Runtime): [command: string, args: string[]] {
+  if (runtime === "node") return [process.execPath, ["--enable-source-maps", inject("bundle")]];
+  return runtime === "bun" ? [bun, ["--no-env-file", join(root, "src/main.ts")]] : [inject("binary"), []];
+}
+
+type Launch = { env: Record<string, string>; cwd?: string; by?: string[] };
+
+function launch(runtime: Runtime, { env, cwd = inject("folder"), by = [] }: Launch, more: string[] = []): ChildProcess {
+  const [command = "", ...args] = [...by, ...commandOf(runtime).flat(), ...more];
+  const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
+  return spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL" | "SIGINT"): Promise<number | null> {

@@ -1,0 +1,42 @@
+import { Agent, request } from "node:http";
+import type { Config } from "./config.ts";
+import { configure } from "./configure.ts";
+import { reasonOf } from "./secrets.ts";
+
+const PATIENCE_MS = 3_000;
+
+/**
+ * Asks the service of the same configuration for `/health/ready`: whoever waits for a healthy service wants to send it
+ * requests. `/health` would also blame it for a database that is away, which no restart brings back.
+ */
+export async function run(): Promise<void> {
+  const configured = configure();
+  if (!configured) return;
+  const { config, fail } = configured;
+  if (config.PORT === 0) return fail(["PORT: with 0 nobody can know where it listens"]);
+  try {
+    const status = await statusAt(urlOf(config));
+    if (status !== 200) fail([`not ready: HTTP ${status}`]);
+  } catch (error) {
+    fail([`not ready: ${reasonOf(error)}`]);
+  }
+}
+
+/** An address to listen on everywhere is none to ask at. */
+function urlOf({ HOST, PORT }: Config): string {
+  const bare = HOST.replace(/^\[|\]$/g, "");
+  const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[bare] ?? bare;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${PORT}/health/ready`;
+}
+
+/** Not by `fetch`, nor the common agent: those would take the way over a proxy that the environment names. */
+function statusAt(url: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const options = { agent: new Agent(), signal: AbortSignal.timeout(PATIENCE_MS) };
+    const asked = request(url, options, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asked.on("error", reject).end();
+  });
+}

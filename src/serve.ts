@@ -1,0 +1,86 @@
+import type { Config } from "./config.ts";
+import { configure } from "./configure.ts";
+import { type Logger, openLog } from "./http/log.ts";
+import { listen } from "./listen.ts";
+import { reasonOf } from "./secrets.ts";
+import { type Parley, startParley, version } from "./start.ts";
+
+/** A terminal's Ctrl-C arrives twice under npm, which passes it on. */
+const SAME_SIGNAL_MS = 500;
+
+/** Serves until a signal ends it. */
+export async function run(): Promise<void> {
+  const configured = configure();
+  if (!configured) return;
+  const { config, secrets, fail } = configured;
+  const format = config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json");
+  const { log, close } = openLog(config.LOG_LEVEL, format, secrets);
+  logWhatNobodyCaught(log, close);
+  const stopBy = stopOnSignal(log, close);
+  const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
+  if (!parley) return;
+  stopBy(() => parley.stop());
+  const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
+  if (!server) return parley.stop();
+  parley.ready();
+  stopBy(() => parley.stop(server.close()));
+  greet(log, config, { port: server.port, models: parley.models });
+}
+
+function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {
+  const targetsOf = ({ targets }: (typeof models.aliases)[number]) => targets.map(({ target }) => target).join(", ");
+  const aliases = Object.fromEntries(models.aliases.map((one) => [one.alias, targetsOf(one)]));
+  log.info({ url: `http://${config.HOST}:${port}`, version, models: aliases }, "Parley is listening");
+  if (config.open)
+    log.warn(
+      "open: whoever reaches this service may do everything; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it",
+    );
+  if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
+    log.warn(
+      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY",
+    );
+  }
+}
+
+type Stop = () => Promise<void>;
+
+/**
+ * From now on the first signal ends the process as it is told to by then, a second one at once. As process 1 of a
+ * container it has no other end: the system does nothing on a signal that nobody heeds.
+ */
+function stopOnSignal(log: Logger, close: Stop): (stop: Stop) => void {
+  let stop: Stop = async () => {};
+  let first: { signal: string; at: number } | undefined;
+  const onSignal = async (signal: string) => {
+    if (first) {
+      if (signal !== first.signal || performance.now() - first.at > SAME_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    first = { signal, at: performance.now() };
+    log.info({ signal }, "stopping");
+    const code = await stop().then(
+      () => 0,
+      (error) => {
+        log.error({ err: error }, "not all of it could be closed");
+        return 1;
+      },
+    );
+    log.info("stopped");
+    await close();
+    process.exit(code);
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  return (by) => {
+    stop = by;
+  };
+}
+
+/** A rejection without a listener is one request's trouble, not the end of everybody's; after an exception nothing is sure. */
+function logWhatNobodyCaught(log: Logger, close: () => Promise<void>): void {
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "a rejection that nobody handled"));
+  process.on("uncaughtException", (error) => {
+    log.error({ err: error }, "an exception that nobody caught; the process ends");
+    void close().then(() => process.exit(1));
+  });
+}
