@@ -40,6 +40,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const db = await openDatabase(config.DATABASE_URL, {
     synchronous: config.SQLITE_SYNCHRONOUS,
     webhook: config.webhook !== null,
+    kept: (file) => log.info({ file }, "migrations are pending: the database as it was before them is kept"),
   });
   return startOver(db, config, log);
 }

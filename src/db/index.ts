@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { keepBeforeMigrating } from "./copy.ts";
 import type { Db } from "./db.ts";
 import { migratePostgres, migrateSqlite } from "./migrate.ts";
 import * as postgres from "./postgres.ts";
@@ -35,17 +36,26 @@ type OpenOptions = {
   synchronous?: sqlite.Synchronous;
   /** Whether there is a webhook to tell of what is made from now on. */
   webhook?: boolean;
+  /** Told of the file in which the database is kept as it was, where migrations are pending. */
+  kept?: (file: string) => void;
 };
 
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
 export async function openDatabase(
   address: DatabaseAddress,
-  { synchronous = "full", webhook = false }: OpenOptions = {},
+  { synchronous = "full", webhook = false, kept = () => {} }: OpenOptions = {},
 ): Promise<Db> {
   const toldAtBirth = webhook ? NEVER_TOLD : NOBODY_TO_TELL;
   if (address.dialect === "sqlite") {
     const client = sqlite.openClient(address.path, synchronous);
-    migrateSqlite(client);
+    try {
+      const file = keepBeforeMigrating(client);
+      if (file !== null) kept(file);
+      migrateSqlite(client);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
     return sqlite.sqliteDb(client, toldAtBirth);
   }
   const client = await postgres.openClient(address.url);

@@ -15,7 +15,7 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
     client.exec(
       "create table if not exists __drizzle_migrations (id integer primary key, hash text not null, created_at numeric)",
     );
-    const applied = client.prepare("select hash from __drizzle_migrations").pluck().all() as string[];
+    const applied = appliedOn(client);
     const record = client.prepare("insert into __drizzle_migrations (hash, created_at) values (?, ?)");
     for (const migration of pending(list, applied)) {
       for (const text of migration.sql) client.exec(text);
@@ -28,6 +28,12 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
     if (client.inTransaction) client.exec("rollback");
     client.pragma("foreign_keys = ON");
   }
+}
+
+/** The hashes of what was applied to a database, which is not changed. */
+export function appliedOn(client: Database.Database): string[] {
+  const isThere = client.prepare("select 1 from sqlite_schema where name = '__drizzle_migrations'").get();
+  return isThere ? (client.prepare("select hash from __drizzle_migrations").pluck().all() as string[]) : [];
 }
 
 /** The same on Postgres. One transaction holds the lock, so that of several starters one migrates and the others wait. */

@@ -81,7 +81,12 @@ function linkLibraries(): void {
 function bundle(folder: string): string {
   const file = join(folder, "dist/parley.js");
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  for (const [source, target] of Object.entries({ main: "parley", doctor: "doctor", token: "token" })) {
+  for (const [source, target] of Object.entries({
+    main: "parley",
+    doctor: "doctor",
+    token: "token",
+    backup: "backup",
+  })) {
     const command = String(scripts.bundle)
       .replace("src/main.ts", `src/${source}.ts`)
       .replace("dist/parley.js", join(folder, `dist/${target}.js`));
