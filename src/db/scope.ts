@@ -15,10 +15,14 @@ export const scopeSlots = ["self", "sees", "owner"] as const;
 
 type ScopeSlots = { self: never; sees: never; owner: never };
 
-/** The condition that a conversation is in scope; its slots are `self`, `sees` and `owner`. */
-export function inScope(db: Source, slots: ScopeSlots): SQL {
+/**
+ * The condition that a conversation is in scope; its slots are `self`, `sees` and `owner`. Without `live` ones, those that
+ * are in scope for whose they are: so much an index tells.
+ */
+export function inScope(db: Source, slots: ScopeSlots, { live = true } = {}): SQL {
   const t = db.tables.conversations;
-  return sql`((${mine(t.userId, slots)} or (${seesOf(slots)} = 'live' and ${t.isLive})) and ${named(t.userId, slots)})`;
+  const others = live ? sql` or (${seesOf(slots)} = 'live' and ${t.isLive})` : sql``;
+  return sql`((${mine(t.userId, slots)}${others}) and ${named(t.userId, slots)})`;
 }
 
 /** The same for a turn as the ledger has it: it tells whose a turn was when the conversation is gone, but not what was live. */
