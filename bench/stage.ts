@@ -67,7 +67,7 @@ export async function onStage(signal: AbortSignal, run: Scenario["run"]): Promis
 function runtimesOf(bundle: string): Stage["runtimes"] {
   const binary = join(root, "dist/parley");
   const all = {
-    Node: [process.execPath, "--enable-source-maps", bundle],
+    Node: [process.execPath, bundle],
     Bun: [bun, "--no-env-file", join(root, "src/main.ts")],
     binary: existsSync(binary) && [binary],
   };

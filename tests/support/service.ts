@@ -70,9 +70,7 @@ export async function runToEnd(runtime: Runtime, env: Record<string, string>, cw
 
 function launch(runtime: Runtime, env: Record<string, string>, cwd = inject("folder")): ChildProcess {
   const [command, args] =
-    runtime === "node"
-      ? [process.execPath, ["--enable-source-maps", inject("bundle")]]
-      : [bun, ["--no-env-file", join(root, "src/main.ts")]];
+    runtime === "node" ? [process.execPath, [inject("bundle")]] : [bun, ["--no-env-file", join(root, "src/main.ts")]];
   return spawn(command, args, { cwd, env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe"] });
 }
 
