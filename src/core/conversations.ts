@@ -167,7 +167,7 @@ const countByOwner = statement([...scopeSlots, "userId"], (db, $) => {
   return db
     .select({ total: count() })
     .from(t)
-    .where(and(eq(t.userId, $.userId), inScope(db, $, { live: false })));
+    .where(and(eq(t.userId, $.userId), inScope(db, $, { of: $.userId })));
 });
 
 /** How many conversations of the actor's user there are, as far as the actor may see them. */
