@@ -1,90 +1,87 @@
-import { execFileSync } from "node:child_process";
-import { readFileSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import postgres from "postgres";
-import type { Processes, Running } from "./processes.ts";
+import type { AskName } from "./asks.ts";
+import type { Load } from "./driver.ts";
+import { options } from "./options.ts";
+import { inRounds, over, printHead, printRow } from "./rounds.ts";
+import { type DatabaseName, here, type Stage } from "./stage.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const bun = join(root, "node_modules/bun/bin/bun.exe");
+/** One server under one name, the least that could do the same, and what else it is held against. */
+export type Contender = { name: string; url: string; pid: number; ask: AskName; floor?: Contender; beside?: Contender };
 
-export const databases = ["SQLite", "Postgres"] as const;
-export type DatabaseName = (typeof databases)[number];
-
-/** One server under one name; the floor comes first of those of its database. */
-export type Contender = { name: string; database: DatabaseName; isFloor: boolean } & Running;
-
-export type Stage = {
-  readonly processes: Processes;
-  /** For everything that is written; its own user must be able to reach it. */
-  readonly folder: string;
-  readonly provider: Running;
-  readonly bundle: string;
-  /** What is left to do once every process has ended. */
-  readonly afterwards: (() => Promise<unknown>)[];
-};
-
-/** Starts everything that is measured over one database, each on a fresh one of its own. */
-export async function startContenders(stage: Stage, database: DatabaseName): Promise<Contender[]> {
-  const fresh = database === "SQLite" ? freshSqlite(stage) : await freshPostgres(stage);
-  const node = [process.execPath, "--enable-source-maps", stage.bundle];
-  const onBun = [bun, "--no-env-file", join(root, "src/main.ts")];
-  const floor = async () => {
-    const command = [process.execPath, join(root, "bench/floor.ts"), await fresh("floor"), stage.provider.url];
-    return stage.processes.start(command);
-  };
-  const parley = async (name: string, command: string[], synchronous: string) =>
-    stage.processes.start(command, {
-      PORT: "0",
-      DATABASE_URL: await fresh(name),
-      OPENAI_BASE_URL: stage.provider.url,
-      SQLITE_SYNCHRONOUS: synchronous,
-    });
-  const contenders: Contender[] = [
-    { name: "floor", database, isFloor: true, ...(await floor()) },
-    { name: "Parley on Node", database, isFloor: false, ...(await parley("node", node, "normal")) },
-    { name: "Parley on Bun", database, isFloor: false, ...(await parley("bun", onBun, "normal")) },
-  ];
-  if (database === "SQLite") {
-    const name = "Parley on Node, synchronous full";
-    contenders.push({ name, database, isFloor: false, ...(await parley("full", node, "full")) });
-  }
-  return contenders;
-}
-
-type Fresh = (name: string) => Promise<string>;
-
-function freshSqlite({ folder }: Stage): Fresh {
-  return async (name) => `sqlite:///${join(folder, `${name}.db`)}`;
-}
-
-/** Databases on DATABASE_URL_BENCH, from where they are taken away at the end, else on a Postgres of our own. */
-export async function freshPostgres({ processes, folder, afterwards }: Stage): Promise<Fresh> {
-  const given = process.env["DATABASE_URL_BENCH"];
-  const { url } = given
-    ? { url: given }
-    : await processes.start([process.execPath, join(root, "bench/postgres.ts"), join(folder, "postgres")]);
-  return async (name) => {
-    const database = `parley_bench_${process.pid}_${name}`;
-    const administer = async (text: string) => {
-      const admin = postgres(url, { max: 1, onnotice: () => {}, ...(!given && { database: "postgres" }) });
-      await admin.unsafe(text);
-      await admin.end();
-    };
-    await administer(`create database ${database}`);
-    if (given) afterwards.push(() => administer(`drop database ${database} with (force)`));
-    return Object.assign(new URL(url), { pathname: `/${database}` }).href;
-  };
-}
-
-/** What `npm start` runs on Node. */
-export function bundle(folder: string): string {
-  const file = join(folder, "parley.js");
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  execFileSync("sh", ["-c", String(scripts.bundle).replace("dist/parley.js", file)], {
-    cwd: root,
-    env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env["PATH"]}` },
+/** Parley on one runtime over one database, which is as durable as the floor unless something else is said. */
+export async function startParley(
+  { processes, provider, runtimes }: Stage,
+  { runtime, databaseUrl, manner = "at-once", env = {} }: Parley,
+) {
+  return processes.start(runtimes[runtime] ?? [], {
+    PORT: "0",
+    DATABASE_URL: databaseUrl,
+    OPENAI_BASE_URL: await provider(manner),
+    SQLITE_SYNCHRONOUS: "normal",
+    BUN_CONFIG_MAX_HTTP_REQUESTS: "65336", // Bun makes 256 requests at once by itself
+    ...env,
   });
-  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  return file;
+}
+
+type Parley = { runtime: string; databaseUrl: string; manner?: string; env?: Record<string, string> };
+
+export async function startFloor({ processes, provider }: Stage, databaseUrl: string, manner = "at-once") {
+  return processes.start([process.execPath, here("floor.ts"), databaseUrl, await provider(manner)]);
+}
+
+type Loaded = { database: DatabaseName; clients: readonly number[]; contenders: readonly Contender[] };
+
+const columns = [
+  ...["", "clients", "a second", "of the floor", "of another", "p50 ms", "p99 ms"],
+  ...["first p50 ms", "p99 ms", "over the provider p50 ms", "p99 ms", "CPU µs"],
+];
+
+/** Drives each contender with so many clients at once, and prints a row each. */
+export async function compare(stage: Stage, { database, clients, contenders }: Loaded): Promise<void> {
+  printHead(columns);
+  const driven = new Set<Contender>();
+  for (const count of options.clients.length > 0 ? options.clients : clients) {
+    const rounds = await inRounds(options.rounds, contenders, async (contender) => {
+      const load = await drive(stage, contender, { clients: count, warmup: warmupOf(driven.has(contender)) });
+      driven.add(contender);
+      console.error(`${database}, ${contender.name}, ${count} clients: ${load.rate.toFixed(0)} a second`);
+      return load;
+    });
+    for (const contender of contenders) report({ database, count, contenders, rounds }, contender);
+  }
+}
+
+const COLD = 3;
+const warmupOf = (isWarm: boolean) => options.warmup * (isWarm ? 1 : COLD);
+
+type More = { clients: number; warmup?: number; seconds?: number; conversations?: string; turns?: number };
+
+/** One load on one server, from a process of its own. */
+export async function drive({ processes }: Stage, { url, pid, ask }: Omit<Contender, "name">, more: More) {
+  const { seconds, turns } = options;
+  const all = Object.entries({ url, pid, ask, seconds, turns, ...more }).map(([key, value]) => `--${key}=${value}`);
+  const load: Load = JSON.parse(await processes.run([process.execPath, here("driver.ts"), ...all]));
+  return load;
+}
+
+type Round = Map<Contender, Load>;
+type Compared = Omit<Loaded, "clients"> & { count: number; rounds: readonly Round[] };
+
+function report({ database, count, contenders, rounds }: Compared, contender: Contender): void {
+  const provider = contenders.find(({ ask }) => ask === "provider");
+  const of = (round: Round, key: keyof Load, who: Contender | undefined) =>
+    (who && round.get(who)?.[key]) ?? Number.NaN;
+  const figure = (key: keyof Load, digits: number) => over(rounds, (round) => of(round, key, contender), digits);
+  const added = (key: keyof Load) => over(rounds, (round) => of(round, key, contender) - of(round, key, provider), 2);
+  const { beside } = contender;
+  const ratio = (other: Contender | undefined) =>
+    over(rounds, (round) => of(round, "rate", contender) / of(round, "rate", other), 2);
+  printRow([
+    `${database}, ${contender.name}`,
+    count,
+    figure("rate", 0),
+    ratio(contender.floor),
+    beside ? `${ratio(beside)} of ${beside.name}` : "",
+    ...[figure("p50", 2), figure("p99", 2), figure("first50", 2), figure("first99", 2)],
+    ...[added("first50"), added("first99"), figure("cpu", 0)],
+  ]);
 }

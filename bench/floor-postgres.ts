@@ -1,6 +1,6 @@
 import postgres from "postgres";
 import { migratePostgres } from "../src/db/migrate.ts";
-import type { Shown, Store } from "./floor.ts";
+import type { Row, Shown, Store } from "./floor.ts";
 
 const USER = "anonymous";
 
@@ -69,6 +69,25 @@ const finishTurn = `
   )
   select rev, 1 / (select count(*) from turn)::int as mine from closed`;
 
+const insertEmpty = `
+  insert into conversations (id, user_id, title, created_at, updated_at)
+  values ($1::uuid, $2, $3, $4::bigint, $4::bigint) returning id`;
+
+const selectList = `
+  select id, user_id, title, created_at, updated_at, message_count from conversations
+  where user_id = $1 order by updated_at desc, id desc limit $2`;
+
+const countList = "select count(*)::int as total from conversations where user_id = $1";
+
+const selectLast = `
+  select m.id, m.conversation_id as chat_id, m.role, m.content, m.created_at
+  from messages m join conversations c on c.id = m.conversation_id
+  where m.conversation_id = $1::uuid and c.user_id = $2 and m.role <> 'system'
+    and m.status in ('completed', 'incomplete') and m.content <> '' and m.deleted_at is null and m.superseded_at is null
+  order by m.seq desc limit $3`;
+
+const selectOne = "select * from conversations where id = $1::uuid and user_id = $2";
+
 /** One prepared statement a write, over as many connections as Parley's pool has. */
 export async function postgresStore(url: string): Promise<Store> {
   const client = postgres(url, { max: 10, onnotice: () => {} });
@@ -85,6 +104,19 @@ export async function postgresStore(url: string): Promise<Store> {
       const { content, target, finishReason, now } = answer;
       const json = [answer.usage, answer.attempts, answer.context].map((value) => JSON.stringify(value));
       await run(finishTurn, [conversationId, turnId, answerId, seq, content, now, target, finishReason, ...json]);
+    },
+    create: ({ id, title, now }) => run(insertEmpty, [id, USER, title, now]),
+    async list(user, limit) {
+      const [rows, [counted]] = await Promise.all([run(selectList, [user, limit]), run(countList, [user])]);
+      return [[...rows] as Row[], counted?.["total"]];
+    },
+    async last(user, conversationId, limit) {
+      const [rows, [one]] = await Promise.all([
+        run(selectLast, [conversationId, user, limit]),
+        run(selectOne, [conversationId, user]),
+      ]);
+      if (!one) throw new Error("no such conversation");
+      return [...rows] as Row[];
     },
   };
 }

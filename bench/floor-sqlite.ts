@@ -1,6 +1,6 @@
 import Database from "better-sqlite3";
 import { migrateSqlite } from "../src/db/migrate.ts";
-import type { Shown, Store } from "./floor.ts";
+import type { Row, Shown, Store } from "./floor.ts";
 
 const USER = "anonymous";
 
@@ -40,6 +40,24 @@ const closeTurn = `
 
 const writeAnswer = "update messages set content = ?, status = 'completed', model = ?, rev = ? where id = ?";
 
+const insertEmpty =
+  "insert into conversations (id, user_id, title, created_at, updated_at) values (?, ?, ?, ?, ?) returning id";
+
+const selectList = `
+  select id, user_id, title, created_at, updated_at, message_count from conversations
+  where user_id = ? order by updated_at desc, id desc limit ?`;
+
+const countList = "select count(*) from conversations where user_id = ?";
+
+const selectLast = `
+  select m.id, m.conversation_id as chat_id, m.role, m.content, m.created_at
+  from messages m join conversations c on c.id = m.conversation_id
+  where m.conversation_id = ? and c.user_id = ? and m.role <> 'system' and m.status in ('completed', 'incomplete')
+    and m.content <> '' and m.deleted_at is null and m.superseded_at is null
+  order by m.seq desc limit ?`;
+
+const selectOne = "select * from conversations where id = ? and user_id = ?";
+
 /** Raw prepared statements, a transaction of its own for each write; PRAGMAs as Parley's, with synchronous = NORMAL. */
 export function sqliteStore(url: string): Store {
   const db = new Database(url.slice("sqlite:///".length));
@@ -57,6 +75,11 @@ export function sqliteStore(url: string): Store {
   const ended = db.prepare(closeTurn);
   const answer = db.prepare(writeAnswer);
   const shown = db.prepare<unknown[], Shown>(selectShown);
+  const empty = db.prepare(insertEmpty);
+  const listed = db.prepare<unknown[], Row>(selectList);
+  const counted = db.prepare<unknown[], number>(countList).pluck();
+  const last = db.prepare<unknown[], Row>(selectLast);
+  const one = db.prepare(selectOne);
 
   return {
     begin({ conversationId, isNew, turnId, questionId, answerId, content, now }) {
@@ -79,6 +102,16 @@ export function sqliteStore(url: string): Store {
       ended.run(target, finishReason, ...json, now, turnId);
       answer.run(content, target, row?.rev, answerId);
       commit.run();
+    },
+    create({ id, title, now }) {
+      begin.run();
+      empty.get(id, USER, title, now, now);
+      commit.run();
+    },
+    list: (user, limit) => [listed.all(user, limit), counted.get(user) ?? 0],
+    last(user, conversationId, limit) {
+      if (!one.get(conversationId, user)) throw new Error("no such conversation");
+      return last.all(conversationId, user, limit);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { createServer, type Socket } from "node:net";
-import { MODEL, PIECES } from "./traffic.ts";
+import { MODEL, manners } from "./traffic.ts";
 
-// An OpenAI that answers at once, always the same, in one write. It reads of a request only where it ends.
+// An OpenAI that always says the same, in the manner that the path names. It reads of a request only where it ends.
 
 const base = { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: MODEL };
 const chunk = (delta: object, finish_reason: string | null = null) => ({
@@ -9,21 +9,27 @@ const chunk = (delta: object, finish_reason: string | null = null) => ({
   choices: [{ index: 0, delta, finish_reason }],
   usage: null,
 });
-const events = [
-  chunk({ role: "assistant", content: "" }),
-  ...PIECES.map((content) => chunk({ content })),
-  chunk({}, "stop"),
-  { ...base, choices: [], usage: { prompt_tokens: 40, completion_tokens: 17 } },
-];
-const stream = [...events.map((event) => JSON.stringify(event)), "[DONE]"].map((data) => `data: ${data}\n\n`).join("");
+const end = [chunk({}, "stop"), { ...base, choices: [], usage: { prompt_tokens: 40, completion_tokens: 17 } }];
+
+function eventsOf(pieces: readonly string[], isWhole: boolean): string {
+  const events = [chunk({ role: "assistant", content: "" }), ...pieces.map((content) => chunk({ content }))];
+  const texts = (isWhole ? [...events, ...end] : events).map((event) => JSON.stringify(event));
+  return [...texts, ...(isWhole ? ["[DONE]"] : [])].map((data) => `data: ${data}\n\n`).join("");
+}
+
+const HEAD = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const answers = new Map(
+  Object.entries(manners).map(([manner, { pieces, afterMs, stalls }]) => {
+    const events = eventsOf(stalls ? pieces.slice(0, 1) : pieces, !stalls);
+    const bytes = Buffer.from(`${HEAD}${events.length.toString(16)}\r\n${events}\r\n${stalls ? "" : "0\r\n\r\n"}`);
+    return [manner, { bytes, afterMs }];
+  }),
+);
+
 const models = JSON.stringify({
   object: "list",
   data: [{ id: MODEL, object: "model", created: 1, owned_by: "bench" }],
 });
-
-const completion = Buffer.from(
-  `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n${stream.length.toString(16)}\r\n${stream}\r\n0\r\n\r\n`,
-);
 const listing = Buffer.from(
   `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${models.length}\r\n\r\n${models}`,
 );
@@ -35,10 +41,16 @@ function serve(socket: Socket): void {
   socket.on("data", (text) => {
     held += text;
     for (let end = endOfRequest(held); end !== -1 && end <= held.length; end = endOfRequest(held)) {
-      socket.write(held.startsWith("POST /v1/chat/completions ") ? completion : listing);
+      answer(socket, /^POST \/([\w-]+)\/v1\/chat\/completions /.exec(held)?.[1]);
       held = held.slice(end);
     }
   });
+}
+
+function answer(socket: Socket, manner: string | undefined): void {
+  const { bytes, afterMs } = answers.get(manner ?? "") ?? { bytes: listing, afterMs: 0 };
+  if (afterMs === 0) socket.write(bytes);
+  else setTimeout(() => socket.write(bytes), afterMs);
 }
 
 /** Where the first request ends, by its Content-Length; -1 while its head is not whole. */
@@ -49,8 +61,8 @@ function endOfRequest(text: string): number {
   return head + 4 + Number(length);
 }
 
-const server = createServer(serve).listen(0, "127.0.0.1", () => {
+const server = createServer(serve).listen({ host: "127.0.0.1", port: 0, backlog: 8192 }, () => {
   const address = server.address();
   if (typeof address !== "object" || address === null) throw new Error("no port");
-  console.log(JSON.stringify({ url: `http://127.0.0.1:${address.port}/v1` }));
+  console.log(JSON.stringify({ url: `http://127.0.0.1:${address.port}` }));
 });

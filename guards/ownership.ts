@@ -139,6 +139,15 @@ export const ownership: readonly Guard[] = [
   },
   {
     threat: "API1",
+    what: "the owner in counts of one's own conversations",
+    file: "src/core/conversations.ts",
+    from: "and(eq(t.userId, $.userId), inScope(db, $, { of: $.userId }))",
+    to: "inScope(db, $, { of: $.userId })",
+    test: isolation,
+    name: "on SQLite",
+  },
+  {
+    threat: "API1",
     what: "idempotency keys are stored as their user's",
     file: "src/core/keys.ts",
     from: "userId: actor.self,\n  response,",

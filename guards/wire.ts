@@ -134,8 +134,8 @@ export const wire: readonly Guard[] = [
     threat: "API8",
     what: "a Link header holds a path of ours, and no host of the caller's",
     file: "src/http/paging.ts",
-    from: "<${url.pathname}${url.search}>",
-    to: "<${url.href}>",
+    from: "<${pathname}?${query}>",
+    to: "<${c.req.url}>",
     test: "tests/http/hostile-queries.test.ts",
   },
   {

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bundle } from "../bench/contenders.ts";
 import { createProcesses } from "../bench/processes.ts";
+import { bundle } from "../bench/stage.ts";
 import { freePort } from "../tests/support/global.ts";
 import { type Result, soak } from "./kills.ts";
 

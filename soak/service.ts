@@ -21,7 +21,7 @@ export function createService({ bundle, folder, port, env }: Setting): Service {
   const url = `http://127.0.0.1:${port}`;
 
   function start() {
-    const started = spawn(process.execPath, ["--enable-source-maps", bundle], {
+    const started = spawn(process.execPath, [bundle], {
       cwd: folder,
       env: { PORT: String(port), LOG_FORMAT: "json", ...env },
       stdio: ["ignore", "pipe", "pipe"],

@@ -18,6 +18,7 @@ import {
   webhookSecret,
   whole,
 } from "./config-values.ts";
+import type { DatabaseAddress } from "./db/index.ts";
 import { serviceKeys } from "./http/service-keys.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
@@ -161,6 +162,13 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       stream: streamFrom(parsed.data),
     },
   };
+}
+
+/** Where the database is, for what needs nothing else. Throws a plain Error that says what is wrong with the variable. */
+export function databaseFrom(env: Record<string, string | undefined>): DatabaseAddress {
+  const { data, error } = environment.shape.DATABASE_URL.safeParse(env["DATABASE_URL"] || undefined);
+  if (!data) throw new Error(`DATABASE_URL: ${error?.issues[0]?.message}`);
+  return data;
 }
 
 /** When open anybody may call themselves anything, and all who do not are one user: nothing is limited but by wish. */

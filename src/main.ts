@@ -19,6 +19,12 @@ const commands: Command[] = [
     run: alone(() => import("./doctor.ts")),
   },
   {
+    name: "backup",
+    takes: "FILE",
+    does: "writes the SQLite database to a new file, while the service runs",
+    run: async (args) => (await import("./backup.ts")).run(args),
+  },
+  {
     name: "healthcheck",
     does: "asks the service at HOST and PORT whether it is ready; 1 if not",
     run: alone(() => import("./healthcheck.ts")),

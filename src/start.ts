@@ -46,6 +46,7 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
     synchronous: config.SQLITE_SYNCHRONOUS,
     webhook: config.webhook !== null,
     stream: config.stream !== null,
+    kept: (file) => log.info({ file }, "migrations are pending: the database as it was before them is kept"),
   });
   return startOver(db, config, log);
 }

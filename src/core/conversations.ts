@@ -115,7 +115,13 @@ export async function getConversation(db: Db, actor: Actor, id: string): Promise
 /** Where a page of conversations begins: right after this one, in the order of the list. */
 export type ConversationCursor = { updatedAt: number; id: string };
 
-export type ConversationPage = { rows: Conversation[]; next: ConversationCursor | null };
+/** What lists show of a conversation. */
+export type ListedConversation = Pick<
+  Conversation,
+  "id" | "userId" | "title" | "lastMessage" | "messageCount" | "createdAt" | "updatedAt"
+>;
+
+export type ConversationPage = { rows: ListedConversation[]; next: ConversationCursor | null };
 
 /** Before every other. */
 export const NEWEST: ConversationCursor = {
@@ -125,8 +131,9 @@ export const NEWEST: ConversationCursor = {
 
 const selectPage = statement([...scopeSlots, "userId", "updatedAt", "id", "limit", "offset"], (db, $) => {
   const t = db.tables.conversations;
+  const { id, userId, title, lastMessage, messageCount, createdAt, updatedAt } = t;
   return db
-    .select()
+    .select({ id, userId, title, lastMessage, messageCount, createdAt, updatedAt })
     .from(t)
     .where(and(eq(t.userId, $.userId), inScope(db, $), sql`(${t.updatedAt}, ${t.id}) < (${$.updatedAt}, ${$.id})`))
     .orderBy(desc(t.updatedAt), desc(t.id))
@@ -155,9 +162,19 @@ const countRows = statement([...scopeSlots, "userId"], (db, $) => {
     .where(and(eq(t.userId, $.userId), inScope(db, $)));
 });
 
+// The same without a look at each row, for whoever sees all of that user's, live or not.
+const countByOwner = statement([...scopeSlots, "userId"], (db, $) => {
+  const t = db.tables.conversations;
+  return db
+    .select({ total: count() })
+    .from(t)
+    .where(and(eq(t.userId, $.userId), inScope(db, $, { of: $.userId })));
+});
+
 /** How many conversations of the actor's user there are, as far as the actor may see them. */
 export async function countConversations(db: Db, actor: Actor): Promise<number> {
-  const [row] = await db.all(countRows, actor);
+  const seesAll = actor.sees !== "live" || actor.userId === actor.self;
+  const [row] = await db.all(seesAll ? countByOwner : countRows, actor);
   return row?.total ?? 0;
 }
 

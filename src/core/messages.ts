@@ -21,8 +21,9 @@ const NEWEST = 2 ** 31 - 1;
 const selectPage = statement([...scopeSlots, "conversationId", "before", "limit"], (db, $) => {
   const m = db.tables.messages;
   const c = db.tables.conversations;
+  const { id, conversationId, seq, role, content, createdAt } = m;
   return db
-    .select({ message: m })
+    .select({ id, conversationId, seq, role, content, createdAt })
     .from(m)
     .innerJoin(c, eq(c.id, m.conversationId))
     .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), lt(m.seq, $.before), listed(db)))
@@ -30,7 +31,10 @@ const selectPage = statement([...scopeSlots, "conversationId", "before", "limit"
     .limit($.limit);
 });
 
-export type MessagePage = { rows: Message[]; next: number | null };
+/** What lists show of a message. */
+export type ListedMessage = Pick<Message, "id" | "conversationId" | "seq" | "role" | "content" | "createdAt">;
+
+export type MessagePage = { rows: ListedMessage[]; next: number | null };
 
 /**
  * The newest `limit` messages of a conversation that lists show, oldest first; `next` is the `before` that leads to
@@ -42,9 +46,6 @@ export async function listMessages(
   { conversationId, limit, before = NEWEST }: { conversationId: string; limit: number; before?: number | undefined },
 ): Promise<MessagePage> {
   const found = await db.all(selectPage, { ...actor, conversationId, before, limit: limit + 1 });
-  const rows = found
-    .slice(0, limit)
-    .map((row) => row.message)
-    .reverse();
+  const rows = found.slice(0, limit).reverse();
   return { rows, next: found.length > limit ? (rows[0]?.seq ?? null) : null };
 }

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { keepBeforeMigrating } from "./copy.ts";
 import type { Db } from "./db.ts";
 import { migratePostgres, migrateSqlite } from "./migrate.ts";
 import { bornFor } from "./outbox-tables.ts";
@@ -36,17 +37,26 @@ type OpenOptions = {
   /** Whether there is a webhook, or Stream Chat, to tell of what is made from now on. */
   webhook?: boolean;
   stream?: boolean;
+  /** Told of the file in which the database is kept as it was, where migrations are pending. */
+  kept?: (file: string) => void;
 };
 
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
 export async function openDatabase(
   address: DatabaseAddress,
-  { synchronous = "full", ...outlets }: OpenOptions = {},
+  { synchronous = "full", kept = () => {}, ...outlets }: OpenOptions = {},
 ): Promise<Db> {
   const born = bornFor(outlets);
   if (address.dialect === "sqlite") {
     const client = sqlite.openClient(address.path, synchronous);
-    migrateSqlite(client);
+    try {
+      const file = keepBeforeMigrating(client);
+      if (file !== null) kept(file);
+      migrateSqlite(client);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
     return sqlite.sqliteDb(client, born);
   }
   const client = await postgres.openClient(address.url);

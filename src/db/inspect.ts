@@ -3,7 +3,7 @@ import Database from "better-sqlite3";
 import postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
 import type { DatabaseAddress } from "./index.ts";
-import { pending } from "./migrate.ts";
+import { appliedOn, pending } from "./migrate.ts";
 import { codeOf, MISSING_DATABASE } from "./postgres-errors.ts";
 
 const PATIENCE_S = 5;
@@ -22,9 +22,7 @@ function inspectSqlite(path: string): Inspection {
   const client = new Database(path, { readonly: existsSync(`${path}-wal`), fileMustExist: true });
   try {
     client.pragma("query_only = 1");
-    const isThere = client.prepare("select 1 from sqlite_master where name = '__drizzle_migrations'").get();
-    const hashes = isThere ? client.prepare("select hash from __drizzle_migrations").pluck().all() : [];
-    return stateOf(migrations.sqlite, hashes as string[]);
+    return stateOf(migrations.sqlite, appliedOn(client));
   } finally {
     client.close();
   }

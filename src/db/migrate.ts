@@ -6,6 +6,21 @@ export type Migration = { tag: string; when: number; sha256: string; sql: readon
 
 const LOCK = 7_272_539; // any number, as long as every Parley takes the same
 
+/** A migration that was rewritten when there were databases of it already: by what hash those know it, and what they lack. */
+const FIRST = {
+  tag: "0000_init",
+  hashes: [
+    "67e39c9838101eb04f4624d359a8287cb6f961bc03f2934439465533b786e039",
+    "a3bf556306abb75e1da62939d697423a07ff6eb1a68a5c416843115d0441cd3a",
+  ],
+  lacks: [
+    `alter table conversations add last_seq integer default 0 not null`,
+    `update conversations set last_seq = coalesce((
+      select max(m.seq) from messages m where m.conversation_id = conversations.id and m.content <> ''
+      and m.role <> 'system' and m.status in ('completed', 'incomplete') and m.deleted_at is null and m.superseded_at is null), 0)`,
+  ],
+};
+
 /**
  * Applies what is pending, all or nothing, and gives the tags of it. Throws, and changes nothing, on a database that is
  * newer than this code.
@@ -18,7 +33,7 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
     client.exec(
       "create table if not exists __drizzle_migrations (id integer primary key, hash text not null, created_at numeric)",
     );
-    const applied = client.prepare("select hash from __drizzle_migrations").pluck().all() as string[];
+    const applied = appliedOn(client);
     const record = client.prepare("insert into __drizzle_migrations (hash, created_at) values (?, ?)");
     const due = pending(list, applied);
     for (const migration of due) {
@@ -33,6 +48,12 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
     if (client.inTransaction) client.exec("rollback");
     client.pragma("foreign_keys = ON");
   }
+}
+
+/** The hashes of what was applied to a database, which is not changed. */
+export function appliedOn(client: Database.Database): string[] {
+  const isThere = client.prepare("select 1 from sqlite_schema where name = '__drizzle_migrations'").get();
+  return isThere ? (client.prepare("select hash from __drizzle_migrations").pluck().all() as string[]) : [];
 }
 
 /** The same on Postgres. One transaction holds the lock, so that of several starters one migrates and the others wait. */
@@ -61,10 +82,13 @@ export async function migratePostgres(
 
 /** Those of `list` that are not applied yet. Throws on one that is applied and not in the list. */
 export function pending(list: readonly Migration[], applied: readonly string[]): readonly Migration[] {
-  const known = new Set(list.map((migration) => migration.sha256));
+  const known = new Set([...list.map((migration) => migration.sha256), ...FIRST.hashes]);
   const unknown = applied.filter((hash) => !known.has(hash)).length;
   if (unknown > 0) {
     throw new Error(`the database is newer than this Parley: ${unknown} of its migrations are unknown here`);
   }
-  return list.filter((migration) => !applied.includes(migration.sha256));
+  const isFirst = applied.some((hash) => FIRST.hashes.includes(hash));
+  return list
+    .filter((migration) => !applied.includes(migration.sha256))
+    .map((migration) => (isFirst && migration.tag === FIRST.tag ? { ...migration, sql: FIRST.lacks } : migration));
 }

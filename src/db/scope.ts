@@ -15,10 +15,15 @@ export const scopeSlots = ["self", "sees", "owner"] as const;
 
 type ScopeSlots = { self: never; sees: never; owner: never };
 
-/** The condition that a conversation is in scope; its slots are `self`, `sees` and `owner`. */
-export function inScope(db: Source, slots: ScopeSlots): SQL {
+/**
+ * The condition that a conversation is in scope; its slots are `self`, `sees` and `owner`. Of one user's, whom another slot
+ * names, it is decided once for all rows, by whose they are: those that are in scope for being live are left out.
+ */
+export function inScope(db: Source, slots: ScopeSlots, { of }: { of?: never } = {}): SQL {
   const t = db.tables.conversations;
-  return sql`((${mine(t.userId, slots)} or (${seesOf(slots)} = 'live' and ${t.isLive})) and ${named(t.userId, slots)})`;
+  if (of !== undefined) return sql`(${mine(textOf(of), slots)} and ${named(textOf(of), slots)})`;
+  const live = sql`(${seesOf(slots)} = 'live' and ${t.isLive})`;
+  return sql`((${mine(t.userId, slots)} or ${live}) and ${named(t.userId, slots)})`;
 }
 
 /** The same for a turn as the ledger has it: it tells whose a turn was when the conversation is gone, but not what was live. */
@@ -27,12 +32,13 @@ export function inLedger(db: Source, slots: ScopeSlots): SQL {
   return sql`(${mine(t.userId, slots)} and ${named(t.userId, slots)})`;
 }
 
-const seesOf = ({ sees }: ScopeSlots): SQL => sql`cast(${sees} as text)`;
+const textOf = (slot: never): SQL => sql`cast(${slot} as text)`;
+const seesOf = ({ sees }: ScopeSlots): SQL => textOf(sees);
 
-const mine = (userId: AnyColumn, slots: ScopeSlots): SQL =>
+const mine = (userId: AnyColumn | SQL, slots: ScopeSlots): SQL =>
   sql`(${userId} = ${slots.self} or ${seesOf(slots)} = 'all')`;
 
-function named(userId: AnyColumn, slots: ScopeSlots): SQL {
-  const owner = sql`cast(${slots.owner} as text)`;
+function named(userId: AnyColumn | SQL, slots: ScopeSlots): SQL {
+  const owner = textOf(slots.owner);
   return sql`(${owner} is null or ${userId} = ${owner})`;
 }

@@ -46,9 +46,10 @@ export const afterMessage = cursor(z.tuple([z.int32().min(0)]).transform(([seq])
 /** Names the next page in a `Link` header. */
 export function linkNext(c: Context, cursor: string | null): void {
   if (cursor === null) return;
-  const url = new URL(c.req.url);
-  url.searchParams.delete("offset");
-  url.searchParams.delete("skip");
-  url.searchParams.set("after", cursor);
-  c.header("Link", `<${url.pathname}${url.search}>; rel="next"`);
+  const { pathname, search } = new URL(c.req.url);
+  const query = new URLSearchParams(search);
+  query.delete("offset");
+  query.delete("skip");
+  query.set("after", cursor);
+  c.header("Link", `<${pathname}?${query}>; rel="next"`);
 }

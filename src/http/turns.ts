@@ -48,7 +48,8 @@ export function toTurn(turn: TurnState): z.infer<typeof Turn> {
     finish_reason: turn.finishReason,
     usage: turn.usage,
     cost_usd: turn.cost,
-    attempts: turn.attempts ?? [],
+    // The first versions did not store when its text began.
+    attempts: turn.attempts?.map((one) => ({ ...one, first_token_ms: one.first_token_ms ?? null })) ?? [],
     error: turn.error,
     context: turn.context,
     created_at: timeOf(turn.createdAt),

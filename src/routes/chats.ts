@@ -4,14 +4,14 @@ import {
   countConversations,
   createConversation,
   getConversation,
+  type ListedConversation,
   listConversations,
   renameConversation,
 } from "../core/conversations.ts";
 import { wholeAnswer } from "../core/follow.ts";
 import { stopLive } from "../core/live.ts";
-import { listMessages } from "../core/messages.ts";
+import { type ListedMessage, listMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
-import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
@@ -198,10 +198,8 @@ export function chats({ db, turns, clock, log }: Services) {
     const { user_id, limit, after } = c.req.valid("query");
     const conversationId = c.req.valid("param").chat_id;
     const actor = actorOf(c, user_id);
-    const [page] = await Promise.all([
-      listMessages(db, actor, { conversationId, limit, before: after }),
-      getConversation(db, actor, conversationId),
-    ]);
+    const page = await listMessages(db, actor, { conversationId, limit, before: after });
+    if (page.rows.length === 0) await getConversation(db, actor, conversationId); // which may not be there at all
     linkNext(c, page.next === null ? null : encodeCursor([page.next]));
     return c.json(page.rows.map(toMessage), 200);
   });
@@ -241,7 +239,7 @@ export function chats({ db, turns, clock, log }: Services) {
   return router;
 }
 
-function toChat(row: Conversation): z.infer<typeof Chat> {
+function toChat(row: ListedConversation): z.infer<typeof Chat> {
   return {
     id: row.id,
     user_id: row.userId,
@@ -252,7 +250,7 @@ function toChat(row: Conversation): z.infer<typeof Chat> {
   };
 }
 
-function toMessage(row: Message): z.infer<typeof ChatMessage> {
+function toMessage(row: ListedMessage): z.infer<typeof ChatMessage> {
   return {
     id: row.id,
     chat_id: row.conversationId,

@@ -1,11 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { createConversation, getConversation, listConversations } from "../core/conversations.ts";
+import {
+  createConversation,
+  getConversation,
+  type ListedConversation,
+  listConversations,
+} from "../core/conversations.ts";
 import { invalid } from "../core/errors.ts";
 import { wholeAnswer } from "../core/follow.ts";
 import type { Actor } from "../core/identity.ts";
-import { listMessages } from "../core/messages.ts";
+import { type ListedMessage, listMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
-import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
@@ -135,7 +139,7 @@ export function conversations({ db, turns, clock, log }: Services) {
   router.openapi(create, async (c) => {
     const body = c.req.valid("json");
     const actor = actorOf(c, body.user_id);
-    const respond = ({ id }: Conversation) => ({ id, messages: [] });
+    const respond = ({ id }: { id: string }) => ({ id, messages: [] });
     const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
     return c.json(await createConversation(db, actor, made), 201);
   });
@@ -187,7 +191,7 @@ export function conversations({ db, turns, clock, log }: Services) {
     return c.json(toThread(row, page.rows), 200);
   });
 
-  async function withNewest(actor: Actor, row: Conversation) {
+  async function withNewest(actor: Actor, row: ListedConversation) {
     const page = await listMessages(db, actor, { conversationId: row.id, limit: LISTED_MESSAGES });
     return toThread(row, page.rows);
   }
@@ -195,11 +199,14 @@ export function conversations({ db, turns, clock, log }: Services) {
   return router;
 }
 
-function toThread({ id, title }: Conversation, messages: readonly Message[]): z.infer<typeof Thread> {
+function toThread(
+  { id, title }: Pick<ListedConversation, "id" | "title">,
+  messages: readonly ListedMessage[],
+): z.infer<typeof Thread> {
   return { id, title, messages: messages.map(toMessage) };
 }
 
-function toMessage(row: Message): z.infer<typeof ConversationMessage> {
+function toMessage(row: ListedMessage): z.infer<typeof ConversationMessage> {
   return {
     id: row.id,
     conversation_id: row.conversationId,

@@ -1,9 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { getConversation, listConversations } from "../core/conversations.ts";
+import { getConversation, type ListedConversation, listConversations } from "../core/conversations.ts";
 import { wholeAnswer } from "../core/follow.ts";
-import { listMessages } from "../core/messages.ts";
+import { type ListedMessage, listMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
-import type { Conversation, Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
@@ -154,10 +153,10 @@ export function send({ db, turns, log }: Services) {
   return router;
 }
 
-function toSummary(row: Conversation): z.infer<typeof Summary> {
+function toSummary(row: ListedConversation): z.infer<typeof Summary> {
   return { id: row.id, title: row.title, last_message: row.lastMessage, updated_at: timeOf(row.updatedAt) };
 }
 
-function toMessage({ role, content, createdAt }: Message): z.infer<typeof Whole>["messages"][number] {
+function toMessage({ role, content, createdAt }: ListedMessage): z.infer<typeof Whole>["messages"][number] {
   return { role: role === "user" ? "user" : "assistant", content, timestamp: timeOf(createdAt) };
 }

@@ -83,7 +83,7 @@ export async function runCommand(runtime: Runtime, args: string[], launched: Lau
 
 /** How the service is run, as `npm start`, `npm run start:bun` and `dist/parley` run it. */
 export function commandOf(runtime: Runtime): [command: string, args: string[]] {
-  if (runtime === "node") return [process.execPath, ["--enable-source-maps", inject("bundle")]];
+  if (runtime === "node") return [process.execPath, [inject("bundle")]];
   return runtime === "bun" ? [bun, ["--no-env-file", join(root, "src/main.ts")]] : [inject("binary"), []];
 }
 

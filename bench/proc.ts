@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-// Processor time, where there is a /proc.
+// What a process takes of the machine, where there is a /proc.
 
 type Stat = { name: string; parent: number; seconds: number };
 
@@ -16,10 +16,10 @@ function statOf(pid: number | string): Stat | undefined {
   }
 }
 
-/** Of one process, in seconds. */
+/** Processor time of one process, in seconds. */
 export const cpuOf = (pid: number) => statOf(pid)?.seconds ?? Number.NaN;
 
-/** Of Redis, and of every Postgres that this process has started. */
+/** The same of Redis, and of every Postgres that this process has started. */
 export function storesCpu(redis: { pid: number }): number {
   const all = new Map<number, Stat>();
   for (const name of readdirSync("/proc")) {
@@ -31,3 +31,16 @@ export function storesCpu(redis: { pid: number }): number {
   for (const [pid, stat] of all) if (stat.name.startsWith("postgres") && isOurs(pid)) seconds += stat.seconds;
   return seconds;
 }
+
+/** What a process holds of the machine's memory, in kibibytes. */
+export const memoryOf = (pid: number) => kibibytes("VmRSS", pid);
+/** The most that it ever held. */
+export const mostMemoryOf = (pid: number) => kibibytes("VmHWM", pid);
+
+function kibibytes(field: string, pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]);
+}
+
+/** How many files and sockets a process of ours may have open. */
+export const fileLimit = () => /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1] ?? "";

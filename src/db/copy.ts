@@ -1,0 +1,61 @@
+import { randomUUID } from "node:crypto";
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import type Database from "better-sqlite3";
+import { migrations } from "../../drizzle/migrations.ts";
+import { appliedOn, pending } from "./migrate.ts";
+
+/**
+ * Writes all that is committed as a database of its own, whoever else writes meanwhile. It stands under its name once it
+ * is whole and on the disk, and not before. Throws where that name is taken, or it cannot be written.
+ */
+export function copySqlite(client: Database.Database, file: string): void {
+  if (existsSync(file)) throw new Error(`${file} is there already, and is left as it is`);
+  const part = `${file}.${randomUUID().slice(0, 8)}.part`;
+  // An empty file is one that VACUUM INTO fills; made here, nobody may read it who may not read the original.
+  closeSync(openSync(part, "wx", statSync(client.name).mode & 0o777));
+  try {
+    client.prepare("vacuum into ?").run(part); // which leaves it to us to see it onto the disk
+    sync(part, "r+");
+    renameSync(part, file);
+  } finally {
+    rmSync(part, { force: true });
+  }
+  if (process.platform !== "win32") sync(dirname(file), "r"); // there a folder cannot be opened
+}
+
+/**
+ * Keeps an existing database as it is before migrations that are pending: beside it, under a name that says which is the
+ * first of them. Gives that name; null where there is nothing to keep. Throws where it cannot be written.
+ */
+export function keepBeforeMigrating(client: Database.Database): string | null {
+  const [next] = pending(migrations.sqlite, appliedOn(client));
+  if (client.memory || !next || client.prepare("select 1 from sqlite_schema").get() === undefined) return null;
+  const since = changedAt(client.name);
+  for (let n = 1; ; n++) {
+    const file = `${client.name}.before-${next.tag}${n === 1 ? "" : `-${n}`}`;
+    if (existsSync(file)) {
+      // Of an earlier try of the same: a start that fails again and again is to fill no disk.
+      if (statSync(file).mtimeMs >= since) return file;
+      continue;
+    }
+    try {
+      copySqlite(client, file);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`migrations are pending, and no copy could be written before them: ${reason}`, { cause: error });
+    }
+    return file;
+  }
+}
+
+function changedAt(path: string): number {
+  const log = statSync(`${path}-wal`, { throwIfNoEntry: false });
+  return Math.max(statSync(path).mtimeMs, log && log.size > 0 ? log.mtimeMs : 0);
+}
+
+function sync(path: string, flags: "r" | "r+"): void {
+  const handle = openSync(path, flags);
+  fsyncSync(handle);
+  closeSync(handle);
+}
