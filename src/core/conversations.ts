@@ -4,7 +4,7 @@ import { keySteps } from "../db/keys.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
-import { newId } from "./id.ts";
+import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
@@ -36,10 +36,10 @@ export type LiveStart = Pick<Conversation, "isLive" | "control" | "agentId" | "m
 function emptyConversation(
   actor: Actor,
   born: Db["born"],
-  { title, now, live }: Pick<NewConversation<unknown>, "title" | "now" | "live">,
+  { id = newId(), title, now, live }: Pick<NewConversation<unknown>, "id" | "title" | "now" | "live">,
 ): Conversation {
   return {
-    id: newId(),
+    id,
     userId: actor.userId,
     agentId: null,
     title,
@@ -63,7 +63,7 @@ function emptyConversation(
   };
 }
 
-type NewConversation<R> = {
+type NewConversation<R> = Given & {
   title: string | null;
   live?: LiveStart;
   /** Milliseconds. */
@@ -74,11 +74,11 @@ type NewConversation<R> = {
   read(stored: unknown): R;
 };
 
-/** Makes an empty conversation of the actor's user. Throws 422 where the key was another request's. */
+/** Makes an empty conversation of the actor's user. Throws 422 where the key was another request's, `Conflict` where a given id is taken. */
 export async function createConversation<R extends Record<string, unknown>>(
   db: Db,
   actor: Actor,
-  { key, respond, read, ...start }: NewConversation<R>,
+  { key, respond, read, also = [], ...start }: NewConversation<R>,
 ): Promise<R> {
   const { now } = start;
   const made = emptyConversation(actor, db.born, start);
@@ -88,6 +88,7 @@ export async function createConversation<R extends Record<string, unknown>>(
     await db.batch([
       guard(insertRow, { ...made, conversationId: made.id, now }),
       ...keySteps(taken, { turnId: null, now }),
+      ...also,
     ]);
     return response;
   } catch (error) {

@@ -25,6 +25,8 @@ type Hanging<R> = {
   messageId: string;
   extension: NewExtension;
   key: RequestKey | null;
+  /** When it was hung there, where that was elsewhere: milliseconds. */
+  at?: number;
   /** What the request is answered with, and how that is read when the same key asks again. */
   respond(hung: Extension): R;
   read(stored: unknown): R;
@@ -37,7 +39,7 @@ type Hanging<R> = {
 export async function addExtension<R extends Record<string, unknown>>(
   { db, clock }: PostDeps,
   actor: Actor,
-  { messageId, extension, key, respond, read }: Hanging<R>,
+  { messageId, extension, key, at, respond, read }: Hanging<R>,
 ): Promise<R> {
   refuseHistory(extension.type);
   const emoji = extension.type === "reaction" ? String(extension.data["emoji"]) : null;
@@ -51,7 +53,7 @@ export async function addExtension<R extends Record<string, unknown>>(
     const already = emoji === null ? undefined : reactionOf(message, actor, emoji);
     if (already) return respond(already);
     refuseIfFull(message);
-    const [hung] = withIds([extension], { messageId, authorId: actor.self, now });
+    const [hung] = withIds([extension], { messageId, authorId: actor.self, now: at ?? now });
     if (!hung) return undefined;
     const response = respond(hung);
     const rows = await tried(db, [

@@ -1,4 +1,13 @@
 import { randomUUID } from "node:crypto";
+import type { Step } from "../db/db.ts";
+
+/** What somebody else has made before it is stored here. */
+export type Given = {
+  /** The id that it has there. */
+  id?: string;
+  /** What is noted of it in the same commit. */
+  also?: readonly Step<unknown>[];
+};
 
 /** A millisecond has so many places. */
 const PLACES = 0x1000;

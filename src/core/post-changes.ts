@@ -5,6 +5,7 @@ import { inScope, scopeSlots } from "../db/scope.ts";
 import { deleteMessageRow, editMessageRow, forgetTitle, resettle, takeChangeRev } from "../db/session-writes.ts";
 import type { Message } from "../db/tables.ts";
 import { AppError } from "./errors.ts";
+import type { Given } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import {
   extensionSteps,
@@ -47,7 +48,7 @@ const stillMade = (turnId: string | null) =>
 export async function editPost(
   { db, clock }: PostDeps,
   actor: Actor,
-  { id, content }: { id: string; content: string },
+  { id, content, also = [] }: { id: string; content: string } & Pick<Given, "also">,
 ) {
   await untilDone(async () => {
     const before = await getOwnPost(db, actor, id);
@@ -63,6 +64,7 @@ export async function editPost(
       guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
       ...extensionSteps(history),
       step(resettle, { conversationId }),
+      ...also,
     ]);
   });
   return findPost(db, actor, id);

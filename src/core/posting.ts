@@ -1,16 +1,16 @@
-import { guard, isConflict, type Step, step } from "../db/db.ts";
+import { Conflict, guard, isConflict, type Step, step } from "../db/db.ts";
 import { insertExtension } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import { insertMessage, takeMessageRev } from "../db/session-writes.ts";
 import type { Message, Metadata } from "../db/tables.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
-import { newId } from "./id.ts";
+import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 import type { TurnDeps } from "./live.ts";
 import { previewOf, titleFrom } from "./text.ts";
-import { findPost, getPost, type Post } from "./thread.ts";
+import { findPost, getPost, isStored, type Post } from "./thread.ts";
 
 /** What people say in a session. */
 
@@ -19,7 +19,7 @@ export const MOST_EXTENSIONS = 100;
 
 export type NewExtension = { type: string; data: Metadata };
 
-export type NewPost = {
+export type NewPost = Given & {
   conversationId: string;
   content: string;
   role: Message["role"];
@@ -35,12 +35,11 @@ type Db = TurnDeps["db"];
 /**
  * Stores a message that no model is asked about. A key that was used before gives its message again, as it stands now,
  * also where it is deleted. Throws 404 where the session is not the actor's, 409 where it has ended, 422 where the key was
- * another request's.
+ * another request's, and `Conflict` where a given id is taken.
  */
 export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost): Promise<Post> {
-  const { conversationId, content, role, key } = said;
+  const { conversationId, content, role, key, id = newId(), also = [] } = said;
   const now = clock();
-  const id = newId();
   const taken = key && takenKey(actor, key, now, { message_id: id });
   const listed = role === "system" ? 0 : 1;
   const title = role === "user" ? titleFrom(content) : null;
@@ -50,13 +49,20 @@ export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost)
       step(insertMessage, { ...said, id, now }),
       ...extensionSteps(withIds(said.extensions, { messageId: id, authorId: actor.self, now })),
       ...keySteps(taken, { turnId: null, now }),
+      ...also,
     ]);
     if (rows) return getPost(db, actor, id);
     const earlier = key && (await earlierResponse(db, actor, { key, now }));
     if (earlier) return findPost(db, actor, String(earlier["message_id"]));
     await refuseIfEnded(db, actor, conversationId);
+    if (said.id !== undefined) await refuseIfStored(db, actor, said.id);
     return undefined;
   });
+}
+
+/** Throws `Conflict`. */
+export async function refuseIfStored(db: Db, actor: Actor, id: string): Promise<void> {
+  if (await isStored(db, actor, id)) throw Conflict();
 }
 
 /** An extension as it is about to be stored. */

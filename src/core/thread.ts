@@ -70,6 +70,10 @@ const selectPost = statement([...scopeSlots, "id"], (db, $) => {
     .where(and(eq(m.id, $.id), inScope(db, $)));
 });
 
+/** Whether there is such a message among the actor's, deleted or not. */
+export const isStored = async (db: Db, actor: Actor, id: string): Promise<boolean> =>
+  (await db.all(selectPost, { ...actor, id })).length > 0;
+
 /** A message, deleted or not. Throws 404 where it is unknown or not the actor's to see. */
 export async function findPost(db: Db, actor: Actor, id: string): Promise<Post> {
   const [row] = await db.all(selectPost, { ...actor, id });

@@ -5,12 +5,12 @@ import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { allowanceAt, refuseSpent } from "./allowance.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
-import { newId } from "./id.ts";
+import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
 import { LEASE_MS, type Live, type LiveTurn, type SeenTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
-import { type NewExtension, withIds } from "./posting.ts";
+import { type NewExtension, refuseIfStored, withIds } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
@@ -23,7 +23,7 @@ const ROOM_POLL_MS = 20;
 
 export type IfBusy = "queue" | "reject" | "interrupt";
 
-export type Question = {
+export type Question = Given & {
   /** null makes a new conversation of the actor's user. */
   conversationId: string | null;
   content: string;
@@ -48,15 +48,16 @@ export type Question = {
  * belongs to the process, whether or not anybody waits for it. A key that was used before gives its turn again, wherever
  * that runs; if it failed, the stored question gets a new one. Throws, and stores nothing: 422 for an unknown model or a
  * key of another request, 404 where the conversation is not the actor's, 409 where the assistant may not speak or the
- * conversation is busy, 429 where the queue stays full or its user may take no more.
+ * conversation is busy, 429 where the queue stays full or its user may take no more; and `Conflict` where a given id is taken.
  */
 export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<SeenTurn | LiveTurn> {
   refuseWhileLeaving(deps.live);
-  const { ifBusy = "queue", conversationId } = question;
+  const { ifBusy = "queue", conversationId, id } = question;
   const mayWaitUntil = deps.clock() + (ifBusy === "reject" ? 0 : ROOM_WAIT_MS);
   for (;;) {
     const turn = (await tryToBegin(deps, actor, question)) ?? (await beginEarlier(deps, actor, question));
     if (turn) return turn;
+    if (id !== undefined) await refuseIfStored(deps.db, actor, id);
     await refuse(deps, actor, { conversationId, ifBusy, mayWait: deps.clock() < mayWaitUntil });
     await sleep(ROOM_POLL_MS);
   }
@@ -76,7 +77,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
   const ids = {
     conversationId: question.conversationId ?? newId(),
     turnId: newId(),
-    questionId: newId(),
+    questionId: question.id ?? newId(),
     answerId: newId(),
     model: plan.model,
   };
@@ -96,6 +97,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     leaseMs: LEASE_MS,
     room: ifBusy === "reject" ? 0 : QUEUE_LIMIT,
     interrupt: ifBusy === "interrupt",
+    also: question.also ?? [],
     key: key && takenKey(actor, key, now),
   };
   const begun = await turnWrites.begin(asked, question.conversationId === null).catch(nothingIfConflict);

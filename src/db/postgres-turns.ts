@@ -87,7 +87,8 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites, bo
 
   return {
     async begin(input, create) {
-      const isPlain = !input.key && !input.interrupt && !input.metadata && input.extensions.length === 0;
+      const more = input.extensions.length + input.also.length;
+      const isPlain = !input.key && !input.interrupt && !input.metadata && more === 0;
       if (!isPlain) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
       const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];

@@ -48,6 +48,8 @@ export type BeginTurn = Beginning & {
   interrupt: boolean;
   /** Taken in the same commit. */
   key: NewKey | null;
+  /** Whatever else is. */
+  also: readonly Step<unknown>[];
 };
 
 /** Another answer to a question that is stored already. */
@@ -136,6 +138,7 @@ export function batchedTurnWrites(db: () => Db): TurnWrites {
         ),
         step(insertTurn, input),
         ...keySteps(input.key, input),
+        ...input.also,
       ];
       return beginAfter(input.interrupt && !create ? stopSteps(input, null) : [], [allowanceSteps(input), steps]);
     },

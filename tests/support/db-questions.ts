@@ -25,6 +25,7 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     model: "balanced",
     metadata: null,
     extensions: [],
+    also: [],
     options: null,
     now: NOW,
     leaseMs: LEASE_MS,
