@@ -30,6 +30,7 @@ import { sessionMessages } from "./routes/session-messages.ts";
 import { sessionTranscript } from "./routes/session-transcript.ts";
 import { sessions } from "./routes/sessions.ts";
 import { streamChat } from "./routes/stream.ts";
+import { streamWebhook } from "./routes/stream-webhook.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
 import type { Services } from "./services.ts";
@@ -65,6 +66,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
     app.route("/", surface(services));
   if (config.stream) app.route("/", streamChat(services, tokenIssuer(config.stream, services.clock)));
+  if (services.streamInbox) app.route("/", streamWebhook(services.streamInbox));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
     built ??= openApiDocument(app, services.version, config.stream ? [STREAM_TAG] : []);

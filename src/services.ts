@@ -4,6 +4,7 @@ import type { Bus } from "./core/notes.ts";
 import type { Watch } from "./core/watch.ts";
 import type { Db } from "./db/db.ts";
 import type { Handled, Logger } from "./http/log.ts";
+import type { StreamInbox } from "./stream-chat/inbox.ts";
 import type { StreamMirror } from "./stream-chat/stream.ts";
 
 type ModelTarget = { target: string; usable: boolean; breaker: "closed" | "open" | "half_open" };
@@ -36,6 +37,8 @@ export type Services = {
   /** How many event streams each user has open. */
   readonly streams: Map<string, number>;
   readonly version: string;
+  /** Takes what Stream Chat tells by webhook; null where there is none. */
+  readonly streamInbox: Pick<StreamInbox, "receive"> | null;
   readonly phase: () => "starting" | "ready" | "draining";
   /** Aborts when the service begins to stop: streams that would never end by themselves end then. */
   readonly leaving: AbortSignal;

@@ -23,6 +23,7 @@ import { createTransport } from "./models/transport.ts";
 import { startOutbox } from "./outbox/outbox.ts";
 import type { ModelList, Services } from "./services.ts";
 import { createStreamChat, type StreamChatOptions } from "./stream-chat/client.ts";
+import { startStreamInbox } from "./stream-chat/inbox.ts";
 import { type StreamMirrorDeps, startStreamMirror } from "./stream-chat/stream.ts";
 import { webhookOutlet } from "./webhooks/webhook.ts";
 
@@ -93,8 +94,9 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     clock,
     log,
   });
+  const streamInbox = config.stream && startStreamInbox({ ...config.stream, most: config.MAX_BODY_BYTES, turns, log });
   const services = {
-    ...{ db, redis, bus, watch, stream, turns, clock, log, metrics, streams, version },
+    ...{ db, redis, bus, watch, stream, streamInbox, turns, clock, log, metrics, streams, version },
     models: registry.list,
     phase: () => phase,
     leaving: leaving.signal,
@@ -114,7 +116,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     async stop(closed) {
       phase = "draining";
       leaving.abort();
-      await drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000);
+      await Promise.all([drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
       stopUpkeep();
       watch.stop();
       // A client that never ends its request ends here.

@@ -8,7 +8,7 @@ import { callerId } from "./schemas.ts";
 import { findService } from "./service-keys.ts";
 import { type TokenConfig, tokenReader } from "./tokens.ts";
 
-const PUBLIC = /^\/($|health($|\/)|api\/v1\/health$|docs($|\/)|redoc($|\/)|openapi\.json$)/;
+const PUBLIC = /^\/($|health($|\/)|api\/v1\/health$|docs($|\/)|redoc($|\/)|openapi\.json$|webhooks\/)/;
 const PUBLIC_METRICS = /^\/metrics\/?$/;
 
 export type AuthConfig = TokenConfig & Pick<Config, "open" | "API_KEYS">;

@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from "hono";
+import type { HonoRequest, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { AppError, invalid } from "../core/errors.ts";
 import type { HttpEnv } from "./env.ts";
@@ -9,6 +9,9 @@ const DEEPEST = 64;
 const HOLD = "hold U+0000 or half of a surrogate pair";
 /** Throws where `text()` of a request would put U+FFFD without a word. */
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** What is signed is checked byte by byte, and read by whoever checks it. */
+const SIGNED = /^\/webhooks\//;
 
 /** Holds a JSON body to `most` bytes, to a sane depth, and to text that both databases can store. */
 export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
@@ -27,14 +30,13 @@ export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
 }
 
 const checkText: MiddlewareHandler<HttpEnv> = async (c, next) => {
-  if (c.req.method === "GET" || c.req.method === "HEAD" || !/json/i.test(c.req.header("content-type") ?? "")) {
-    return next();
-  }
+  const isJson = /json/i.test(c.req.header("content-type") ?? "");
+  if (c.req.method === "GET" || c.req.method === "HEAD" || !isJson || SIGNED.test(c.req.path)) return next();
   const coding = c.req.header("content-encoding");
   if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
     throw unsupportedMediaType("The body must come as it is: no Content-Encoding but identity is taken.");
   }
-  const text = decode(await c.req.arrayBuffer().catch(brokenOff));
+  const text = decode(await bytesOf(c.req));
   if (depthOf(text) > DEEPEST) throw invalid("", `the body may be ${DEEPEST} levels deep at most`);
   if (/\\u(0000|d[89a-f])/i.test(text)) {
     const found = findUnstorable(parse(text));
@@ -44,6 +46,9 @@ const checkText: MiddlewareHandler<HttpEnv> = async (c, next) => {
   Object.assign(c.req.bodyCache, { text: Promise.resolve(text || "{}") });
   await next();
 };
+
+/** A body as it came. Throws 400 where it breaks off. */
+export const bytesOf = (request: HonoRequest): Promise<ArrayBuffer> => request.arrayBuffer().catch(brokenOff);
 
 function brokenOff(error: unknown): never {
   if (error instanceof AppError) throw error;

@@ -4,8 +4,8 @@ import { AppError } from "../core/errors.ts";
 import { clientAddress, networkOf } from "./address.ts";
 import type { HttpEnv } from "./env.ts";
 
-/** An orchestrator that is told 429 would take the instance for dead. */
-const UNLIMITED = /^\/(health($|\/)|api\/v1\/health$)/;
+/** An orchestrator that is told 429 would take the instance for dead; who sends webhooks would give events up. */
+const UNLIMITED = /^\/(health($|\/)|api\/v1\/health$|webhooks\/)/;
 
 type Limit = { rate: Rate; buckets: Buckets; proxies: number };
 

@@ -14,7 +14,7 @@ export type Line = {
   stop(ms: number): Promise<void>;
 };
 
-export function createLine(receiver: Receiver, work: Work): Line {
+export function createLine(receiver: Pick<Receiver, "room">, work: Work): Line {
   const waiting = new Set<string>();
   const running = new Map<string, { stop: AbortController; ended: Promise<void> }>();
   let isOver = false;

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { eq, inArray } from "drizzle-orm";
+import { eq, inArray, sql } from "drizzle-orm";
 import { type Db, type Step, statement, step } from "../db/db.ts";
 
 /** What messages and conversations are called here and at Stream, whose clients may choose any id. */
@@ -54,10 +54,40 @@ export const channelSteps = (channelId: string): Step<unknown>[] => {
   return id === channelId ? [] : [step(insertChannel, { id, streamId: channelId })];
 };
 
-const insertMessage = statement(["id", "streamId", "changedAt"], (db, $) =>
+/** A guard: the conversation was not deleted. */
+export const isNotDeleted = statement(["id"], (db, $) => {
+  const t = db.tables.tombstones;
+  return db
+    .select({ free: sql<number>`1` })
+    .from(sql`(select 1) as once`)
+    .where(sql`not exists (select 1 from ${t} where ${t.id} = ${$.id})`);
+});
+
+const stateSlots = ["id", "streamId", "changedAt"] as const;
+
+const insertState = statement(stateSlots, (db, $) =>
   db.insert(db.tables.streamMessages).values({ id: $.id, streamId: $.streamId, changedAt: $.changedAt }),
 );
 
-/** Notes that a message came from Stream, in the batch that stores it; `changedAt` is the time of the state that was taken over. */
-export const cameFromStream = (streamId: string, changedAt: number): Step<unknown> =>
-  step(insertMessage, { id: messageIdOf(streamId), streamId, changedAt });
+/** A guard: notes of which time the state is that was taken over last, unless that is a newer one. */
+export const newerState = statement(stateSlots, (db, $) => {
+  const s = db.tables.streamMessages;
+  return db
+    .insert(s)
+    .values({ id: $.id, streamId: $.streamId, changedAt: $.changedAt })
+    .onConflictDoUpdate({
+      target: s.id,
+      set: { changedAt: $.changedAt },
+      setWhere: sql`${s.changedAt} <= ${$.changedAt}`,
+    })
+    .returning({ id: s.id });
+});
+
+export type State = { id: string; streamId: string; changedAt: number };
+export const noteState = (state: State): Step<unknown> => step(newerState, state);
+
+/** A message that comes from Stream: its id here, and what is noted in the batch that stores it. */
+export function cameFromStream(streamId: string, changedAt: number): { messageId: string; steps: Step<unknown>[] } {
+  const messageId = messageIdOf(streamId);
+  return { messageId, steps: [step(insertState, { id: messageId, streamId, changedAt })] };
+}

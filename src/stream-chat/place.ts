@@ -1,0 +1,54 @@
+import { eq } from "drizzle-orm";
+import { type Db, statement } from "../db/db.ts";
+import type { Conversation, Message } from "../db/tables.ts";
+import { conversationIdOf, messageIdOf } from "./ids.ts";
+
+/**
+ * What an event is about, as it stands here. No caller stands behind these statements: Stream's signature does, and who of
+ * the app's users may do what in a channel is Stream's to say.
+ */
+
+/** A message that is here already; `changedAt`: when the newest state of it was made that was taken over from Stream. */
+export type Known = { message: Message; changedAt: number | null };
+
+export type Place = {
+  conversationId: string;
+  messageId: string;
+  conversation: Conversation | null;
+  known: Known | null;
+  /** Why nothing more comes of it: the conversation was deleted here, or the message's id is that of another's. */
+  refusal: "conversation_deleted" | "id_taken" | null;
+};
+
+const selectConversation = statement(["conversationId"], (db, $) => {
+  const c = db.tables.conversations;
+  return db.select().from(c).where(eq(c.id, $.conversationId));
+});
+
+const selectTombstone = statement(["conversationId"], (db, $) => {
+  const t = db.tables.tombstones;
+  return db.select({ id: t.id }).from(t).where(eq(t.id, $.conversationId));
+});
+
+const selectKnown = statement(["messageId"], (db, $) => {
+  const { messages: m, streamMessages: s } = db.tables;
+  return db
+    .select({ message: m, changedAt: s.changedAt })
+    .from(m)
+    .leftJoin(s, eq(s.id, m.id))
+    .where(eq(m.id, $.messageId));
+});
+
+/** What a channel and a message of Stream's are here. */
+export async function findPlace(db: Db, channelId: string, streamId: string): Promise<Place> {
+  const ids = { conversationId: conversationIdOf(channelId), messageId: messageIdOf(streamId) };
+  const [[conversation], [tombstone], [known]] = await Promise.all([
+    db.all(selectConversation, ids),
+    db.all(selectTombstone, ids),
+    db.all(selectKnown, ids),
+  ]);
+  const isDeleted = !conversation && tombstone !== undefined;
+  const isTaken = known !== undefined && known.message.conversationId !== ids.conversationId;
+  const refusal = isDeleted ? "conversation_deleted" : isTaken ? "id_taken" : null;
+  return { ...ids, conversation: conversation ?? null, known: known ?? null, refusal };
+}
