@@ -1,5 +1,8 @@
 import type { Guard } from "./guard.ts";
 
+const webhook = "tests/stream-chat/webhook.test.ts";
+const changes = "tests/stream-chat/inbox-changes.test.ts";
+
 /** Who is who at Stream Chat, and what is no command there. */
 export const stream: readonly Guard[] = [
   {
@@ -37,5 +40,77 @@ export const stream: readonly Guard[] = [
     to: "false",
     test: "tests/stream-chat/client.test.ts",
     name: "take for a command",
+  },
+  {
+    threat: "API2",
+    what: "a webhook of Stream Chat is signed with the secret",
+    file: "src/stream-chat/signature.ts",
+    from: '  if (!timingSafeEqual(good, Buffer.from(signature, "hex"))) throw unsigned();\n',
+    to: "",
+    test: webhook,
+    name: "takes nothing with",
+  },
+  {
+    threat: "API2",
+    what: "a webhook of Stream Chat is of the app that is set up",
+    file: "src/stream-chat/signature.ts",
+    from: "delivery.apiKey !== apiKey || ",
+    to: "",
+    test: webhook,
+    name: "takes nothing with",
+  },
+  {
+    threat: "API4",
+    what: "a webhook of Stream Chat is no larger once it is unpacked",
+    file: "src/stream-chat/signature.ts",
+    from: "maxOutputLength: most }",
+    to: "maxOutputLength: 2 ** 30 }",
+    test: webhook,
+    name: "no more than a body may have",
+  },
+  {
+    threat: "API1",
+    what: "a message at Stream Chat under another's id reaches no other conversation",
+    file: "src/stream-chat/place.ts",
+    from: "known.message.conversationId !== ids.conversationId",
+    to: "false",
+    test: "tests/stream-chat/inbox-messages.test.ts",
+    name: "SQLite.*touches neither",
+  },
+  {
+    threat: "API1",
+    what: "a message at Stream Chat is edited by its sender alone",
+    file: "src/stream-chat/take-over.ts",
+    from: '  if (!isBy(before.senderId, message.user)) return refused("not_its_author");\n',
+    to: "",
+    test: changes,
+    name: "SQLite.*nobody else's to edit",
+  },
+  {
+    threat: "API3",
+    what: "nobody loses a message by what it says of itself at Stream Chat",
+    file: "src/stream-chat/take-over.ts",
+    from: "return said.some((one) =>",
+    to: "return true || said.some((one) =>",
+    test: changes,
+    name: "SQLite.*cannot be forged",
+  },
+  {
+    threat: "API6",
+    what: "who is not the conversation's user at Stream Chat is not answered",
+    file: "src/stream-chat/take-over.ts",
+    from: 'person.kind === "owner" && ',
+    to: "",
+    test: "tests/stream-chat/inbox-messages.test.ts",
+    name: "SQLite.*not answered: anybody else",
+  },
+  {
+    threat: "LLM02",
+    what: "of a webhook of Stream Chat nothing is kept once it is done",
+    file: "src/stream-chat/inbox-rows.ts",
+    from: ".set({ event: null, leaseUntil: null,",
+    to: ".set({ leaseUntil: null,",
+    test: "tests/stream-chat/inbox-work.test.ts",
+    name: "SQLite.*nothing is kept",
   },
 ];

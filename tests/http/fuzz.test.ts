@@ -11,6 +11,7 @@ const RUNS = Number(process.env["FUZZ_RUNS"] ?? 2000);
 /** Never 2xx here, and why. */
 const UNREACHED: Record<string, string> = {
   "POST /api/v1/turns/{turn_id}/cancel": "the built-in model has answered before anybody can cancel",
+  "POST /webhooks/stream": "nobody here has the secret that it is signed with",
 };
 
 const [SQLITE, POSTGRES] = databases;

@@ -47,7 +47,7 @@ describe.each(databases)("whoever calls on $database", (database) => {
   it("takes ids where the classification says so, each of a kind that is known", () => {
     for (const [id, { ids }] of world.routes) {
       const { kind, ids: own } = of(id).operation;
-      if (kind === "public") continue;
+      if (kind === "public" || kind === "signed") continue;
       expect(ids.length > 0, `${id} ${kind}, and its ids do not fit; ${HOW}`).toBe(kind === "reaches");
       const known = { ...ID_NAMES, ...own };
       for (const { name } of ids) expect(known, `of what ${name} of ${id} is an id; ${HOW}`).toHaveProperty(name);
@@ -56,6 +56,15 @@ describe.each(databases)("whoever calls on $database", (database) => {
 
   it.each(idsOf("public"))("is answered without a token, and no row is touched: %s", async (id) => {
     succeeds(await world.ask(null, of(id), {}));
+  });
+
+  it.each(idsOf("signed"))("is for nobody whose request is not signed, and no row is touched: %s", async (id) => {
+    const asked = requestTo(of(id).route, of(id).operation, {});
+    await turnedAway(asked);
+    for (const role of ["user", "agent", "admin"] as const) {
+      const token = await mintToken(SECRET, { sub: "any", role, expires: "1h" });
+      expectProblem(await world.withToken(token, asked), 401, "unauthorized");
+    }
   });
 
   it.each(idsOf("service"))("is answered with a token alone, and no row is touched: %s", async (id) => {

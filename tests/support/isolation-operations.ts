@@ -7,9 +7,9 @@ export type Operation = {
   /**
    * `public` answers everybody; `service` wants a token, and shows nobody's rows; `makes` a row of the caller's own;
    * `lists` what is the caller's; `reaches` for rows by their ids; `watches` over what is before agents; `operates` the
-   * service, as an admin.
+   * service, as an admin; `signed` is for who has a secret alone, whatever token comes along.
    */
-  kind: "public" | "service" | "makes" | "lists" | "reaches" | "watches" | "operates";
+  kind: "public" | "signed" | "service" | "makes" | "lists" | "reaches" | "watches" | "operates";
   /** What makes a request valid, beside ids. */
   body?: Record<string, unknown>;
   /** What stands in the path and is no row's id. */
@@ -116,6 +116,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   listQueue: { kind: "watches" },
   watchAgent: { kind: "watches", self: "agent_id", until: (frames) => frames.length > 0 },
 
+  receiveStreamWebhook: { kind: "signed", body: { type: "message.new" } },
   createStreamToken: { kind: "makes" },
   getStreamStatus: { kind: "operates" },
 

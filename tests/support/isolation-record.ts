@@ -15,6 +15,8 @@ export const PROCESS: Readonly<Record<string, string>> = {
   "outbox/history.ts": "what was there before anybody was told",
   "stream-chat/backlog.ts": "what Stream has not been shown, for admins",
   "stream-chat/ids.ts": "what conversations and messages are called at Stream",
+  "stream-chat/inbox-rows.ts": "what Stream Chat has told, until something is made of it",
+  "stream-chat/place.ts": "what an event of Stream's is about, whose signature stands in a caller's place",
   "db/turn-finish.ts": "the statements with which it ends a turn of its own",
   "db/turn-writes.ts finish": "ends a turn of its own: the fence is the turn that is still in progress",
 };
