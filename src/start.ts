@@ -24,6 +24,7 @@ import { startOutbox } from "./outbox/outbox.ts";
 import type { ModelList, Services } from "./services.ts";
 import { createStreamChat, type StreamChatOptions } from "./stream-chat/client.ts";
 import { startStreamInbox } from "./stream-chat/inbox.ts";
+import { STREAM_PACE } from "./stream-chat/mirror.ts";
 import { type StreamMirrorDeps, startStreamMirror } from "./stream-chat/stream.ts";
 import { webhookOutlet } from "./webhooks/webhook.ts";
 
@@ -137,7 +138,11 @@ type StreamParts = Pick<StreamMirrorDeps, "db" | "bus" | "live" | "log"> & Pick<
 
 async function startStream(config: StreamConfig | null, { send, clock, ...parts }: StreamParts) {
   if (!config) return null;
-  return startStreamMirror({ ...parts, ...config, stream: createStreamChat({ ...config, send, clock }) });
+  return startStreamMirror({
+    ...parts,
+    ...config,
+    stream: createStreamChat({ ...config, send, clock, timeoutMs: STREAM_PACE.timeoutMs }),
+  });
 }
 
 /** Another instance that has changed a conversation whose turns run here may have cancelled them: they are looked for. */

@@ -18,6 +18,7 @@ export function createClaims(ledger: Ledger) {
   const [sessions, tombstones] = [selectUntold(ledger), selectUntoldDeleted(ledger)];
   const [move, moveDeleted] = [moveCursor(ledger, "conversations"), moveCursor(ledger, "tombstones")];
   const [take, drop, free, later] = [takeClaim(ledger), dropClaim(ledger), freeClaim(ledger), putOff(ledger)];
+  const extend = extendClaim(ledger);
   const moved = ({ id }: Claim, { untold, rev }: Progress) =>
     step(untold.session ? move : moveDeleted, { id, after: untold.after, rev });
 
@@ -41,6 +42,11 @@ export function createClaims(ledger: Ledger) {
       });
       const row = rows?.[0][0];
       return row ? { id, leaseUntil: row.leaseUntil ?? 0, attempts: row.attempts } : null;
+    },
+    /** Holds a claim for longer; null where it was lost. */
+    async renew(db: Db, claim: Claim, leaseMs: number): Promise<Claim | null> {
+      const [[row]] = await db.batch([step(extend, { ...claim, leaseMs })]);
+      return row ? { ...claim, leaseUntil: row.leaseUntil ?? 0 } : null;
     },
     /** Notes what has been told, and gives the claim back; tells whether there may be more to tell. */
     async settle(db: Db, claim: Claim, progress: Progress): Promise<boolean> {
@@ -117,6 +123,16 @@ const takeClaim = ({ claims, ...ledger }: Ledger) =>
       .values({ id: $.id, leaseUntil })
       .onConflictDoUpdate({ target: d.id, set: { leaseUntil }, ...(free && { setWhere: free }) })
       .returning({ leaseUntil: d.leaseUntil, attempts: d.attempts });
+  });
+
+const extendClaim = ({ claims }: Ledger) =>
+  statement(["id", "leaseUntil", "leaseMs"], (db, $) => {
+    const d = db.tables[claims];
+    return db
+      .update(d)
+      .set({ leaseUntil: sql`${db.now} + ${$.leaseMs}` })
+      .where(and(eq(d.id, $.id), eq(d.leaseUntil, $.leaseUntil)))
+      .returning({ leaseUntil: d.leaseUntil });
   });
 
 const moveCursor = ({ cursor }: Ledger, of: Of) =>

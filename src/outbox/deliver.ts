@@ -21,9 +21,16 @@ export type Outlet = {
   readonly pace: Pace;
   /**
    * Tells of what changed after `untold.after`, in the order of the revisions: as much of it as it likes, but the first
-   * revision at least. No call that it makes takes longer than the pace says, and it makes none once `isLate()`.
+   * revision at least. No call that it makes takes longer than the pace says, and before each but the first it asks whether
+   * the claim still holds.
    */
-  tell(untold: Untold, way: { stop: AbortController; isLate(): boolean }): Promise<Outcome>;
+  tell(untold: Untold, way: Way): Promise<Outcome>;
+};
+
+export type Way = {
+  readonly stop: AbortController;
+  /** Whether there is time for one more call: the claim is renewed where it is about to run out. */
+  holds(): Promise<boolean>;
 };
 
 export type DeliveryDeps = {
@@ -45,8 +52,8 @@ export async function deliver(deps: DeliveryDeps, id: string, stop: AbortControl
   const { db, claims, outlet } = deps;
   const { ledger, pace } = outlet;
   if (!(await claims.untold(db, id))) return { kind: "nothing" };
-  const begun = performance.now();
-  const claim = await claims.take(db, id, pace.leaseMs);
+  let since = performance.now();
+  let claim = await claims.take(db, id, pace.leaseMs);
   if (!claim) return { kind: "nothing" };
   const untold = await claims.untold(db, id);
   if (!untold) {
@@ -54,9 +61,18 @@ export async function deliver(deps: DeliveryDeps, id: string, stop: AbortControl
     return { kind: "nothing" };
   }
   // A process that slept meanwhile may have lost its claim: it must not tell what another has gone past.
-  const isLate = () => performance.now() - begun > pace.leaseMs - pace.timeoutMs;
+  const isLate = () => performance.now() - since > pace.leaseMs - pace.timeoutMs;
   if (isLate()) return { kind: "nothing" };
-  const outcome = await outlet.tell(untold, { stop, isLate });
+  async function holds(): Promise<boolean> {
+    const now = performance.now();
+    if (claim && now - since > (pace.leaseMs - pace.timeoutMs) / 2) {
+      claim = await claims.renew(db, claim, pace.leaseMs);
+      since = now;
+    }
+    return claim !== null && !isLate();
+  }
+  const outcome = await outlet.tell(untold, { stop, holds });
+  if (!claim) return { kind: "nothing" };
   const progress = { untold, rev: outcome.rev };
   if (outcome.kind === "told") return { kind: "told", more: await claims.settle(db, claim, progress) };
   if (outcome.kind === "failed") await putOff(deps, claim, { ...outcome, ...progress });

@@ -39,7 +39,7 @@ const message = z.object({
     .catch(null),
   /** On whatever this service writes there; anybody may write the same. */
   parley: z
-    .object({ hash: z.string(), parts: z.number().catch(1) })
+    .object({ hash: z.string(), parts: z.number().catch(1), rev: z.number().catch(-1) })
     .nullish()
     .catch(null),
 });

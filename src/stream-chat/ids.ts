@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { eq, inArray, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import { type Db, type Step, statement, step } from "../db/db.ts";
+import type { Message } from "../db/tables.ts";
 
 /** What messages and conversations are called here and at Stream, whose clients may choose any id. */
 
@@ -62,6 +63,20 @@ export const isNotDeleted = statement(["id"], (db, $) => {
     .from(sql`(select 1) as once`)
     .where(sql`not exists (select 1 from ${t} where ${t.id} = ${$.id})`);
 });
+
+const setBack = statement(["id", "messageId"], (db, $) => {
+  const { conversations: c, messages: m } = db.tables;
+  const before = sql`(select ${m.rev} - 1 from ${m} where ${m.id} = ${$.messageId})`;
+  return db
+    .update(c)
+    .set({ mirrored: before })
+    .where(and(eq(c.id, $.id), sql`${c.mirrored} > ${before}`));
+});
+
+/** Has the mirror show a message once more as it is here: what was made of it at Stream does not stand. */
+export async function showAgain(db: Db, { id, conversationId }: Pick<Message, "id" | "conversationId">): Promise<void> {
+  await db.batch([step(setBack, { id: conversationId, messageId: id })]);
+}
 
 const stateSlots = ["id", "streamId", "changedAt"] as const;
 

@@ -2,7 +2,7 @@ import { EVERYBODY } from "../core/changes.ts";
 import { postsToShow } from "../core/thread.ts";
 import type { Db } from "../db/db.ts";
 import type { Conversation } from "../db/tables.ts";
-import { type Outcome, type Outlet, STOPPED } from "../outbox/deliver.ts";
+import { type Outcome, type Outlet, STOPPED, type Way } from "../outbox/deliver.ts";
 import { STREAM, type Untold } from "../outbox/ledger.ts";
 import { PACE, type Pace } from "../outbox/pace.ts";
 import { deleteChannel } from "./channels.ts";
@@ -23,8 +23,14 @@ export type MirrorDeps = MessageDeps & {
   readonly log: { error(fields: object, message: string): void };
 };
 
-/** A claim holds through several calls, each of which may take as long as it may. */
-export const STREAM_PACE: Pace = { ...PACE, leaseMs: 60_000 };
+/** Who chats waits less long than a webhook, also for what a process that died had claimed. */
+export const STREAM_PACE: Pace = {
+  ...PACE,
+  timeoutMs: 5_000,
+  leaseMs: 10_000,
+  lastRetryMs: 60_000,
+  lastPauseMs: 10_000,
+};
 
 /** Messages that are shown under one claim, before others have their turn. */
 const MOST_MESSAGES = 50;
@@ -34,18 +40,16 @@ const MOST_CHANNELS = 10_000;
 /** A channel that takes no more than this, in characters, is not to be served. */
 const SHORTEST = 100;
 
-const LATE = new Error("the claim may run out");
-
-type Way = { stop: AbortController; isLate(): boolean };
+const LATE = new Error("the claim was lost");
 
 export function streamOutlet(deps: MirrorDeps, pace: Pace = STREAM_PACE): Outlet {
   const channels = createKnown<Mirrored>(MOST_CHANNELS);
 
-  async function tell(untold: Untold, { stop, isLate }: Way): Promise<Outcome> {
+  async function tell(untold: Untold, { stop, holds }: Way): Promise<Outcome> {
     const { session, tombstone, after } = untold;
     const progress = { rev: after };
-    const call: StreamChat["call"] = (asked, shape) => {
-      if (isLate()) throw LATE;
+    const call: StreamChat["call"] = async (asked, shape) => {
+      if (!(await holds())) throw LATE;
       return deps.stream.call(asked, shape);
     };
     const way = { ...deps, stream: { ...deps.stream, call }, signal: stop.signal };

@@ -3,14 +3,15 @@ import { AppError, type Code } from "../core/errors.ts";
 import type { TurnDeps } from "../core/live.ts";
 import { deletePost, editPost } from "../core/post-changes.ts";
 import { post } from "../core/posting.ts";
-import { findPost } from "../core/thread.ts";
+import { findPost, type Post } from "../core/thread.ts";
 import { beginTurn } from "../core/turns.ts";
 import { guard, isConflict } from "../db/db.ts";
-import type { Conversation } from "../db/tables.ts";
+import type { Conversation, Message } from "../db/tables.ts";
 import { messageText } from "../http/schemas.ts";
 import {
   attachmentsOf,
   contentOf,
+  type EventMessage,
   isEcho,
   isFresh,
   isGone,
@@ -20,7 +21,7 @@ import {
   type StreamEvent,
   timeIn,
 } from "./event.ts";
-import { cameFromStream, channelSteps, isNotDeleted, newerState, noteState } from "./ids.ts";
+import { cameFromStream, channelSteps, isNotDeleted, newerState, noteState, showAgain } from "./ids.ts";
 import { actorIn, isBy, ownerIn, ownerOf, type Person, personOf } from "./people.ts";
 import { findPlace, type Known, type Place } from "./place.ts";
 
@@ -48,8 +49,16 @@ export async function takeMessage(deps: TakeOverDeps, event: MessageEvent): Prom
   if (conversation && known) {
     return isGone(event) ? takeDeletion(deps, conversation, known) : takeEdit(deps, conversation, { known, event });
   }
-  if (isGone(event)) return (await isPart(deps, place, event)) ? DONE : UNKNOWN;
-  return (await isPart(deps, place, event, message.text ?? "")) ? DONE : takeUnknown(deps, place, event);
+  const whole = await wholeOf(deps, place, event);
+  if (!whole) return isGone(event) ? UNKNOWN : takeUnknown(deps, place, event);
+  if (isGone(event) || saysPart(whole, message.text ?? "")) return DONE;
+  return event.type === "message.new" ? takeUnknown(deps, place, event) : refuseEdit(deps, whole, "one_of_parts");
+}
+
+/** What was made of a message at Stream is not taken over, so it does not stand there either. */
+async function refuseEdit({ turns }: TakeOverDeps, message: Message, reason: string): Promise<Outcome> {
+  await showAgain(turns.db, message);
+  return refused(reason);
 }
 
 async function takeUnknown(deps: TakeOverDeps, { conversation, conversationId }: Place, event: MessageEvent) {
@@ -63,21 +72,21 @@ async function takeUnknown(deps: TakeOverDeps, { conversation, conversationId }:
   return takeMessage(deps, event);
 }
 
-/**
- * Whether a message that is not here is a later part of one that is. Where it says something that must stand in the other's
- * text, now or before: what somebody else says under such an id is not lost.
- */
-export async function isPart(
+/** The message of which one that is not here is a later part, by its id and mark; both may be somebody else's. */
+export async function wholeOf(
   { turns }: TakeOverDeps,
   { conversation }: Place,
   { message, channel_id: channelId }: StreamEvent,
-  text = "",
-): Promise<boolean> {
+): Promise<Post | null> {
   const whole = partOf(message.id);
-  if (whole === null || !conversation || !message.parley) return false;
+  if (whole === null || !conversation || !message.parley) return null;
   const { known, messageId } = await findPlace(turns.db, channelId, whole);
-  if (known?.message.conversationId !== conversation.id) return false;
-  const { content, extensions } = await findPost(turns.db, actorIn(conversation, conversation.userId), messageId);
+  if (known?.message.conversationId !== conversation.id) return null;
+  return findPost(turns.db, actorIn(conversation, conversation.userId), messageId);
+}
+
+/** Whether a text stands in a message's, now or before: what somebody else says under the id of a part is not lost. */
+function saysPart({ content, extensions }: Post, text: string): boolean {
   const said = [content, ...extensions.flatMap(({ type, data }) => (type === "edit_history" ? [data["content"]] : []))];
   return said.some((one) => typeof one === "string" && one.includes(text));
 }
@@ -140,28 +149,37 @@ const roleOf = ({ kind }: Person) => (kind === "agent" ? "agent" : "user");
 
 type Edited = { known: Known; event: MessageEvent };
 
-/** Whether a message of somebody's may say something else now than it does here. */
+/** Whether a message may say something else now than it does here. */
 function isNews({ known: { message, changedAt }, event }: Edited): boolean {
-  const isSomebodys = message.role === "user" || message.role === "agent";
-  if (!isSomebodys || message.deletedAt !== null || event.type === "message.new") return false; // nothing is older than that
-  return !isEcho(event.message) && (changedAt === null || timeIn(event.message.updated_at) >= changedAt);
+  const { type, message: there } = event;
+  if (message.deletedAt !== null || type === "message.new" || isEcho(there)) return false; // nothing is older than that
+  // An answer as it grew, which was shown at an earlier revision.
+  if (message.role === "assistant" && there.parley?.rev !== message.rev) return false;
+  return changedAt === null || timeIn(there.updated_at) >= changedAt;
 }
 
-async function takeEdit({ turns }: TakeOverDeps, conversation: Conversation, edited: Edited): Promise<Outcome> {
+/** Why an edit is not taken over; null where it is. */
+function refusalOf(before: Message, message: EventMessage): string | null {
+  if (!isBy(before.senderId, message.user)) return "not_its_author";
+  if (message.parley && message.parley.parts > 1) return "one_of_parts"; // it is not told which piece of the whole it replaces
+  const content = contentOf(message);
+  if (messageText.safeParse(content).success) return null;
+  return content.trim() === "" ? "empty" : "too_long";
+}
+
+async function takeEdit(deps: TakeOverDeps, conversation: Conversation, edited: Edited): Promise<Outcome> {
   if (!isNews(edited)) return DONE;
+  const { turns } = deps;
   const { message } = edited.event;
   const { message: before, changedAt } = edited.known;
-  const at = timeIn(message.updated_at);
-  if (!isBy(before.senderId, message.user)) return refused("not_its_author");
-  // It is not told which piece of the whole it takes the place of.
-  if (message.parley && message.parley.parts > 1) return refused("one_of_parts");
-  const content = contentOf(message);
+  const refusal = refusalOf(before, message);
+  if (refusal) return refuseEdit(deps, before, refusal);
+  const [at, content] = [timeIn(message.updated_at), contentOf(message)];
   const state = { id: before.id, streamId: message.id, changedAt: at };
   if (content === before.content) {
     if (changedAt !== null && at > changedAt) await turns.db.batch([noteState(state)]);
     return DONE;
   }
-  if (!messageText.safeParse(content).success) return refused(content.trim() === "" ? "empty" : "too_long");
   const actor = actorIn(conversation, before.senderId ?? conversation.userId);
   await editPost(turns, actor, { id: before.id, content, also: [guard(newerState, state)] });
   return DONE;

@@ -11,12 +11,12 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
   const newSession = async (more: object = {}) => (await post("/api/v1/sessions", { ...ADA, ...more })).json.id;
   const say = async (id: string, content: string, by: object = { sender_type: "user", sender_id: "ada" }) =>
     (await post(`/api/v1/sessions/${id}/messages`, { content, ...by })).json;
-  const shown = (id: string, user?: string) => mirrored(scene.app, scene.fake, id, user);
+  const shown = (id: string, how?: { user: string }) => mirrored(scene.app, scene.fake, id, how);
   const messageIn = (id: string) => scene.fake.state.messages.get(id);
 
   it("is a channel of its user and the assistant, with each message under its own id, in order", async () => {
     const sent = (await post("/api/chat/send", { message: "Hello?", ...ADA })).json;
-    const { members, custom, messages, frozen } = await shown(sent.conversation_id, "ada");
+    const { members, custom, messages, frozen } = await shown(sent.conversation_id, { user: "ada" });
     expect(members.toSorted()).toEqual(["ada", "assistant"]);
     expect(custom).toMatchObject({ name: "Hello?", parley: { whole: true, status: "active", control: "assistant" } });
     expect(frozen).toBe(false);

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, expect } from "vitest";
+import { messageIdOf } from "../../src/stream-chat/ids.ts";
 import { streamUserId } from "../../src/stream-chat/users.ts";
 import { startApp, type TestApp } from "./app.ts";
 import { type Provider, startProvider } from "./provider.ts";
@@ -9,7 +10,8 @@ import type { Message } from "./stream-chat-state.ts";
 
 /** How a conversation stands at Stream, and how it should. */
 
-type Shown = { id: string; text: string; by: string; reactions: string[] };
+type Shown = { id: string; text: string; by: string; reactions: string[]; status: string };
+type Hung = { data: { emoji: string }; author_id: string };
 
 export const PATIENT = { interval: 10, timeout: 15_000 };
 
@@ -31,10 +33,11 @@ export function shownIn(fake: FakeStream, channelId: string): Shown[] | undefine
         by.map((who) => `${type} ${who}`),
       );
       return {
-        id: first.id,
+        id: messageIdOf(first.id),
         text: text + extra.map(({ id }) => `(${id} is left)`).join(""),
         by: first.user.id,
-        reactions,
+        reactions: reactions.sort(),
+        status: String(first["status"] ?? "completed"),
       };
     });
 }
@@ -48,18 +51,30 @@ export async function standsIn({ call }: Client, sessionId: string, user?: strin
     id: one.id,
     text: one.content,
     by: ["assistant", "system"].includes(one.sender_type) ? "assistant" : streamUserId(one.sender_id),
-    // biome-ignore lint/suspicious/noExplicitAny: as above
-    reactions: one.extensions.flatMap(({ extension_type, data, author_id }: any) =>
-      extension_type === "reaction" ? [`${data.emoji} ${streamUserId(author_id)}`] : [],
-    ),
+    reactions: one.extensions
+      .filter(({ extension_type }: { extension_type: string }) => extension_type === "reaction")
+      .map(({ data, author_id }: Hung) => `${data.emoji} ${streamUserId(author_id)}`)
+      .sort(),
+    status: one.status,
   }));
 }
 
+type How = { user?: string; inOrder?: boolean };
+
 /** Waits until Stream shows a session as it stands, then gives its channel. */
-export async function mirrored(client: Client, fake: FakeStream, sessionId: string, user?: string) {
-  const isShown = async () => isDeepStrictEqual(shownIn(fake, sessionId), await standsIn(client, sessionId, user));
-  await until("Stream to show it", isShown).catch(async () => {
-    expect(shownIn(fake, sessionId)).toEqual(await standsIn(client, sessionId, user));
+export async function mirrored(
+  client: Client,
+  fake: FakeStream,
+  sessionId: string,
+  { user, inOrder = true }: How = {},
+) {
+  const sorted = (all: Shown[]) => (inOrder ? all : all.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
+  const both = async () =>
+    [sorted(shownIn(fake, sessionId) ?? []), sorted(await standsIn(client, sessionId, user))] as const;
+  const isShown = async () => isDeepStrictEqual(...(await both()));
+  await until("Stream to show it", isShown, 40_000).catch(async () => {
+    const [there, here] = await both();
+    expect(there).toEqual(here);
   });
   const channel = fake.channel(sessionId);
   if (!channel) throw new Error("there is no channel");

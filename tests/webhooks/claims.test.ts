@@ -76,6 +76,16 @@ describe.each(databases)("a claim to a conversation on $database", ({ fresh }) =
     expect(posted).toEqual([1, 2, 3]);
   });
 
+  it("is held for longer as often as is asked for, until another has taken it", async () => {
+    const { db } = handles;
+    const claims = createClaims(WEBHOOK);
+    const id = nextId();
+    const first = await claims.take(db, id, 10_000);
+    const second = first && (await claims.renew(db, first, 20_000));
+    expect(second?.leaseUntil).toBeGreaterThan(first?.leaseUntil ?? Infinity);
+    expect(first && (await claims.renew(db, first, 20_000))).toBeNull();
+  });
+
   it("is not used where it may run out before a post is over", async () => {
     const { tell, posted } = await given(handles.db);
     expect(await tell(Promise.resolve(204), { leaseMs: 10_000, timeoutMs: 10_000 })).toEqual({ kind: "nothing" });
