@@ -71,7 +71,7 @@ describe.concurrent.each(databases)("whatever fails, on $database,", ({ fresh })
       await service.end("SIGKILL");
       await Promise.all([fake.close(), provider.close()]);
     });
-    fake.hooks.to(`${service.url}/webhooks/stream`, { pauseMs: 2_000 }); // as patient as Stream, for a service that restarts
+    fake.hooks.to(`${service.url}/webhooks/stream`, { pauseMs: 4_000 }); // as patient as Stream, for a service that restarts
     const ids = await Promise.all(
       Array.from({ length: SESSIONS }, async () => {
         return (await service.call("POST", "/api/v1/sessions", { user_id: "ada" })).json.id as string;
