@@ -38,7 +38,7 @@ export type Services = {
   readonly streams: Map<string, number>;
   readonly version: string;
   /** Takes what Stream Chat tells by webhook; null where there is none. */
-  readonly streamInbox: Pick<StreamInbox, "receive"> | null;
+  readonly streamInbox: Pick<StreamInbox, "receive" | "backlog"> | null;
   readonly phase: () => "starting" | "ready" | "draining";
   /** Aborts when the service begins to stop: streams that would never end by themselves end then. */
   readonly leaving: AbortSignal;

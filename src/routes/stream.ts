@@ -52,6 +52,9 @@ const Status = z
         }),
       )
       .openapi({ description: `${NAMED} of them.` }),
+    events: z
+      .object({ waiting: z.int(), oldest_at: time.nullable() })
+      .openapi({ description: "What Stream has told by webhook and has not been worked on." }),
     quota: z
       .record(z.string(), z.object({ limit: z.int(), remaining: z.int(), reset_at: time }))
       .openapi({ description: "What is left in this minute, by kind of call, as Stream last told this instance." }),
@@ -72,15 +75,18 @@ const status = createRoute({
 type IssueToken = (userId: string) => Promise<{ token: string; apiKey: string; userId: string; expiresAt: number }>;
 
 /** WIRE section 7, last part: how a client of Stream Chat comes in. */
-export function streamChat({ stream }: Services, issueToken: IssueToken) {
+export function streamChat({ stream, streamInbox }: Services, issueToken: IssueToken) {
   const router = createRouter();
 
   router.openapi(status, async (c) => {
     if (actorOf(c).sees !== "all") throw new AppError("forbidden", "Only an admin may see how the mirror is.");
-    if (!stream) throw new Error("there is no mirror");
+    if (!stream || !streamInbox) throw new Error("there is no mirror");
     const { mirror, waiting, behind, quota } = await stream.status(NAMED);
     const left = Object.fromEntries(Object.entries(quota).map(([kind, one]) => [kind, toLeft(one)]));
-    return c.json({ mirror, waiting, conversations: behind.map(toBehind), quota: left }, 200);
+    const events = await streamInbox.backlog();
+    const oldest_at = events.oldest === null ? null : timeOf(events.oldest);
+    const conversations = behind.map(toBehind);
+    return c.json({ mirror, waiting, conversations, events: { waiting: events.waiting, oldest_at }, quota: left }, 200);
   });
 
   router.openapi(token, async (c) => {

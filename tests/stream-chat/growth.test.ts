@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { databases } from "../support/databases.ts";
-import type { Script } from "../support/provider.ts";
+import type { Asked, Script } from "../support/provider.ts";
 import type { FakeStream } from "../support/stream.ts";
 import { createGate } from "../support/stream-gate.ts";
 import { mirrored, PATIENT, useMirror } from "../support/stream-mirror.ts";
@@ -18,9 +18,9 @@ function told({ log }: FakeStream, messageId: string): string[] {
 }
 
 describe.each(databases.slice(0, 1))("an answer in the making at Stream", ({ fresh }) => {
-  const scene = useMirror(fresh);
-  async function ask(script: Script, model = "m") {
-    scene.provider.behave(() => script);
+  const scene = useMirror(fresh, { MODELS: "m=openai/m;two=openai/first,openai/second" });
+  async function ask(script: Script | ((asked: Asked) => Script), model = "m") {
+    scene.provider.behave(typeof script === "function" ? script : () => script);
     const { id } = (await scene.app.call("POST", "/api/v1/sessions", { user_id: "ada" })).json;
     const message = { content: "Go", sender_type: "user", sender_id: "ada", reply: true, model };
     const { turn } = (await scene.app.call("POST", `/api/v1/sessions/${id}/messages`, message)).json;
@@ -44,6 +44,24 @@ describe.each(databases.slice(0, 1))("an answer in the making at Stream", ({ fre
     const all = told(scene.fake, messageId);
     expect(all.slice(0, 4)).toEqual(["…", "THINKING", "GENERATING", "…Once "]);
     expect(all.slice(-2)).toEqual(["Once upon a time", "clear"]);
+  });
+
+  it("that begins anew with another model is shown so", async () => {
+    const gate = createGate(["Once ", "upon "]);
+    const second = createGate(["Twice ", "over"]);
+    const { id, messageId, hears } = await ask(
+      ({ body }) => (body.model === "first" ? { ...gate.script, afterwards: "cut" } : second.script),
+      "two",
+    );
+    gate.next();
+    await hears("…Once ");
+    gate.open();
+    second.next();
+    await hears("…Twice ");
+    second.open();
+    await mirrored(scene.app, scene.fake, id);
+    expect(told(scene.fake, messageId).filter((one) => /Once.*Twice/.test(one))).toEqual([]);
+    expect(scene.fake.state.messages.get(messageId)).toMatchObject({ text: "Twice over", status: "completed" });
   });
 
   it("that is cancelled keeps what there was, and is no error", async () => {

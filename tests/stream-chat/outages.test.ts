@@ -48,6 +48,7 @@ describe.each(databases)("with $database, Stream", ({ fresh }) => {
     await fake.up();
     await mirrored(app, fake, id);
     await until("nothing to wait", async () => (await behind()).waiting === 0);
+    expect((await behind()).events).toEqual({ waiting: 0, oldest_at: null });
     expect((await behind()).quota.SendMessage.remaining).toBeGreaterThan(0);
   });
 
