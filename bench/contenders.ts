@@ -28,7 +28,7 @@ export async function startFloor({ processes, provider }: Stage, databaseUrl: st
   return processes.start([process.execPath, here("floor.ts"), databaseUrl, await provider(manner)]);
 }
 
-type Loaded = { database: DatabaseName; clients: readonly number[]; contenders: readonly Contender[] };
+type Loaded = { database: DatabaseName; clients: readonly number[]; contenders: readonly Contender[]; spread?: number };
 
 const columns = [
   ...["", "clients", "a second", "of the floor", "of another", "p50 ms", "p99 ms"],
@@ -36,12 +36,12 @@ const columns = [
 ];
 
 /** Drives each contender with so many clients at once, and prints a row each. */
-export async function compare(stage: Stage, { database, clients, contenders }: Loaded): Promise<void> {
+export async function compare(stage: Stage, { database, clients, contenders, spread = 0 }: Loaded): Promise<void> {
   printHead(columns);
   const driven = new Set<Contender>();
   for (const count of options.clients.length > 0 ? options.clients : clients) {
     const rounds = await inRounds(options.rounds, contenders, async (contender) => {
-      const load = await drive(stage, contender, { clients: count, warmup: warmupOf(driven.has(contender)) });
+      const load = await drive(stage, contender, { clients: count, spread, warmup: warmupOf(driven.has(contender)) });
       driven.add(contender);
       console.error(`${database}, ${contender.name}, ${count} clients: ${load.rate.toFixed(0)} a second`);
       return load;
@@ -53,7 +53,14 @@ export async function compare(stage: Stage, { database, clients, contenders }: L
 const COLD = 3;
 const warmupOf = (isWarm: boolean) => options.warmup * (isWarm ? 1 : COLD);
 
-type More = { clients: number; warmup?: number; seconds?: number; conversations?: string; turns?: number };
+type More = {
+  clients: number;
+  warmup?: number;
+  seconds?: number;
+  conversations?: string;
+  turns?: number;
+  spread?: number;
+};
 
 /** One load on one server, from a process of its own. */
 export async function drive({ processes }: Stage, { url, pid, ask }: Omit<Contender, "name">, more: More) {
@@ -64,7 +71,7 @@ export async function drive({ processes }: Stage, { url, pid, ask }: Omit<Conten
 }
 
 type Round = Map<Contender, Load>;
-type Compared = Omit<Loaded, "clients"> & { count: number; rounds: readonly Round[] };
+type Compared = Omit<Loaded, "clients" | "spread"> & { count: number; rounds: readonly Round[] };
 
 function report({ database, count, contenders, rounds }: Compared, contender: Contender): void {
   const provider = contenders.find(({ ask }) => ask === "provider");

@@ -24,6 +24,8 @@ const { values: given } = parseArgs({
     /** A file with the ids of conversations to go through, each once, in place of new ones; then it is over. */
     conversations: { type: "string", default: "" },
     ask: { type: "string", default: "turn" },
+    /** Milliseconds over which the clients begin: people do not come in step. */
+    spread: { type: "string", default: "0" },
   },
 });
 const { hostname, port, pathname } = new URL(given.url);
@@ -97,10 +99,12 @@ function isWhole(text: string): boolean {
 
 const isRight = (text: string) => /^HTTP\/1\.1 20[01] /.test(text) && text.includes(asked.expected);
 
-const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000).unref());
+const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 async function measure(): Promise<Load> {
-  const clients = Promise.all(Array.from({ length: Number(given.clients) }, runClient));
+  const count = Number(given.clients);
+  const begin = (_: unknown, i: number) => pause(((i / count) * Number(given.spread)) / 1000).then(runClient);
+  const clients = Promise.all(Array.from({ length: count }, begin));
   await Promise.race([clients, pause(Number(given.warmup))]);
   [latencies, firsts] = [[], []];
   const pid = Number(given.pid);

@@ -10,6 +10,8 @@ type Ways = {
   manner?: string;
   /** With synchronous = full as well, where there is such a thing. */
   full?: true;
+  /** Milliseconds over which the clients begin. */
+  spread?: number;
   /** Beside the provider alone, so that what is added to it can be told. */
   provider?: true;
 };
@@ -18,7 +20,7 @@ const loads: Record<string, Ways> = {
   turn: { ask: "turn", clients: [1, 16, 64, 256], full: true },
   added: { ask: "turn", clients: [1], full: true, provider: true },
   stream: { ask: "stream", clients: [64], manner: "32-pieces" },
-  "first-token": { ask: "stream", clients: [64], manner: "after-200-ms", provider: true },
+  "first-token": { ask: "stream", clients: [64], manner: "after-200-ms", spread: 200, provider: true },
   create: { ask: "create", clients: [64] },
 };
 
@@ -27,7 +29,7 @@ export const loadScenarios: Scenario[] = Object.entries(loads).map(([name, ways]
   async run(stage) {
     for (const database of stage.databases) {
       const contenders = await contendersOf(stage, database, { ...ways, name });
-      await compare(stage, { database, clients: ways.clients, contenders });
+      await compare(stage, { ...ways, database, contenders });
     }
   },
 }));
