@@ -81,7 +81,7 @@ export const stream: readonly Guard[] = [
     threat: "API1",
     what: "a message at Stream Chat is edited by its sender alone",
     file: "src/stream-chat/take-over.ts",
-    from: '  if (!isBy(before.senderId, message.user)) return refused("not_its_author");\n',
+    from: '  if (!isBy(before.senderId, message.user)) return "not_its_author";\n',
     to: "",
     test: changes,
     name: "SQLite.*nobody else's to edit",
