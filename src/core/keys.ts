@@ -1,7 +1,7 @@
 import { and, eq, gt } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import type { KeySwap, NewKey } from "../db/keys.ts";
-import type { Turn } from "../db/tables.ts";
+import { inScope, scopeSlots } from "../db/scope.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 import type { SeenTurn } from "./live.ts";
@@ -21,24 +21,28 @@ export const takenKey = (actor: Actor, key: RequestKey, now: number, response: N
   expiresAt: now + KEPT_MS,
 });
 
-const selectUse = statement(["userId", "key", "now"], (db, $) => {
+const selectUse = statement([...scopeSlots, "userId", "key", "now"], (db, $) => {
   const { idempotencyKeys: k, turns: t, messages: m, conversations: c } = db.tables;
   return db
     .select({ use: k, turn: t, questionSeq: m.seq, deletedAt: m.deletedAt })
     .from(k)
     .leftJoin(t, eq(t.id, k.turnId))
-    .leftJoin(c, eq(c.id, t.conversationId))
+    .leftJoin(c, and(eq(c.id, t.conversationId), inScope(db, $)))
     .leftJoin(m, and(eq(m.id, t.userMessageId), eq(m.conversationId, c.id)))
     .where(and(eq(k.userId, $.userId), eq(k.key, $.key), gt(k.expiresAt, $.now)));
 });
 
 async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }: { key: RequestKey; now: number }) {
-  const [row] = await db.all(selectUse, { userId: actor.self, key, now });
+  const [row] = await db.all(selectUse, { ...beginnerOf(actor), userId: actor.self, key, now });
   if (row && row.use.requestHash !== requestHash) {
     throw new AppError("idempotency_mismatch", "This Idempotency-Key was used with another request; take a new one.");
   }
   return row;
 }
+
+/** An agent that made a conversation for a user does not see it; of its own request it is told again as that user. */
+const beginnerOf = (actor: Actor): Actor =>
+  actor.sees === "live" && actor.owner !== null ? { ...actor, self: actor.owner, sees: "own" } : actor;
 
 /** The turn that a key stands for, and how another takes its place where it `failed`. */
 export type Earlier = { turn: SeenTurn; questionSeq: number; failed: boolean; swap: KeySwap; actor: Actor };
@@ -46,7 +50,7 @@ export type Earlier = { turn: SeenTurn; questionSeq: number; failed: boolean; sw
 /**
  * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled or
  * its question deleted. `actor`: as whom it was begun. Throws 422 where it was another request, 404 where its conversation is
- * deleted.
+ * deleted or no longer the actor's to see.
  */
 export async function earlierUse(
   db: Db,
@@ -55,7 +59,7 @@ export async function earlierUse(
 ): Promise<Earlier | undefined> {
   const row = await readUse(db, actor, asked);
   if (!row?.turn) return undefined;
-  const by = asBegun(actor, row.turn);
+  const by = beginnerOf(actor);
   const { turn, questionSeq, deletedAt } = row;
   if (questionSeq === null) throw notFound("conversation");
   const isWanted = turn.error?.code !== "turn_cancelled" && deletedAt === null;
@@ -63,10 +67,6 @@ export async function earlierUse(
   const { userId, key } = row.use;
   return { actor: by, turn: seenTurn(by, turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
 }
-
-/** An agent that made a conversation for somebody else does not see it; of its own request it is told again all the same. */
-const asBegun = (actor: Actor, { userId }: Turn): Actor =>
-  actor.owner === userId ? { self: userId, sees: "own", owner: userId, userId } : actor;
 
 /** What a request that ran no turn was answered with; undefined if the key is free. Throws 422 as `earlierUse` does. */
 export async function earlierResponse(db: Db, actor: Actor, asked: { key: RequestKey; now: number }) {

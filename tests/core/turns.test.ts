@@ -137,7 +137,12 @@ describe.each(databases)("a turn on $database", ({ fresh }) => {
     const seen: unknown[] = [];
     const models = testModels(async (call) => {
       const [row] = (await listConversations(witness, owner, { limit: 1 })).rows;
-      if (row) seen.push(row, await messagesOf(witness, row.id), await turnRow(witness, await begun));
+      if (row)
+        seen.push(
+          await getConversation(witness, owner, row.id),
+          await messagesOf(witness, row.id),
+          await turnRow(witness, await begun),
+        );
       call.end("Yes");
     });
     const owner = newUser();
