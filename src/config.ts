@@ -131,7 +131,7 @@ export type StreamConfig = {
 
 export type Configured = { config: Config } | { problems: string[] };
 
-/** Reads the variables, `.env` in the working directory below them; an empty one counts as absent. */
+/** Reads the variables, `.env` in the working directory below them; an empty one counts as absent. Throws where that file cannot be read. */
 export function readEnvironment(): Record<string, string | undefined> {
   const file = existsSync(".env") ? parse(readFileSync(".env", "utf8").replace(/^\uFEFF/, "")) : {};
   return { ...file, ...process.env };

@@ -1,22 +1,31 @@
-import { type Config, parseConfig, readEnvironment } from "./config.ts";
-import { hiding, secretsIn } from "./secrets.ts";
+import { type Config, type Configured, parseConfig, readEnvironment } from "./config.ts";
+import { hiding, reasonOf, secretsIn } from "./secrets.ts";
 
-export type Configured = {
+type Start = {
   config: Config;
   secrets: readonly string[];
   /** Prints a line each, without what is secret, and lets the process end with 1. */
   fail(problems: readonly string[]): undefined;
 };
 
+/** The configuration of this process, and what of it nobody may read. A `.env` that cannot be read is a problem like others. */
+export function readConfig(): Configured & { secrets: readonly string[] } {
+  let env: ReturnType<typeof readEnvironment>;
+  try {
+    env = readEnvironment();
+  } catch (error) {
+    return { problems: [`.env: ${reasonOf(error)}`], secrets: [] };
+  }
+  return { ...parseConfig(env), secrets: secretsIn(env) };
+}
+
 /** What a command starts with; undefined where the configuration is wrong, which has been said then. */
-export function configure(): Configured | undefined {
-  const env = readEnvironment();
-  const secrets = secretsIn(env);
+export function configure(): Start | undefined {
+  const { secrets, ...read } = readConfig();
   const hide = hiding(secrets);
   const fail = (problems: readonly string[]): undefined => {
     for (const line of problems) process.stderr.write(`${hide(line)}\n`);
     process.exitCode = 1;
   };
-  const parsed = parseConfig(env);
-  return "problems" in parsed ? fail(parsed.problems) : { config: parsed.config, secrets, fail };
+  return "problems" in read ? fail(read.problems) : { config: read.config, secrets, fail };
 }

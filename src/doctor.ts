@@ -1,5 +1,6 @@
 import { inspectRedis } from "./bus/redis.ts";
-import { type Config, parseConfig, readEnvironment } from "./config.ts";
+import type { Config } from "./config.ts";
+import { readConfig } from "./configure.ts";
 import { inspectDatabase } from "./db/inspect.ts";
 import { countKeys } from "./http/key-set.ts";
 import { kindOfError, statusOf, tell } from "./models/failures.ts";
@@ -7,7 +8,7 @@ import { type ListedModel, listModels } from "./models/model-list.ts";
 import { createRegistry } from "./models/registry.ts";
 import { runpod } from "./models/runpod.ts";
 import { createTransport, type Transport } from "./models/transport.ts";
-import { hiding, reasonOf, secretsIn } from "./secrets.ts";
+import { hiding, reasonOf } from "./secrets.ts";
 import { createStreamChat, reachStream } from "./stream-chat/client.ts";
 import { StreamChatError } from "./stream-chat/failures.ts";
 
@@ -17,16 +18,14 @@ const PATIENCE_MS = 5_000;
 
 /** Looks at everything that the service depends on, and says in a line each how it is. */
 export async function run(): Promise<void> {
-  const env = readEnvironment();
-  const hide = hiding(secretsIn(env));
-  const configured = parseConfig(env);
+  const configured = readConfig();
+  const hide = hiding(configured.secrets);
   const findings =
     "problems" in configured
       ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
       : await examine(configured.config);
-  for (const { ok, what, detail } of findings) {
-    process.stdout.write(`${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
-  }
+  const lines = findings.map(({ ok, what, detail }) => `${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
+  process.stdout.write(lines.join("")); // at once: `grep -q` leaves after the first that it looks for
   process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;
 }
 

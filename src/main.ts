@@ -55,7 +55,7 @@ async function main(given: string[]): Promise<void> {
 }
 
 function help(): string {
-  const lines = commands.map(({ name, takes = "", does }) => `  ${`${name} ${takes}`.padEnd(12)} ${does}`);
+  const lines = commands.map(({ name, takes, does }) => `  ${name.padEnd(12)} ${does}${takes ? `: ${takes}` : ""}`);
   return ["parley [command]", "", ...lines, "", "  --version, --help"].join("\n");
 }
 

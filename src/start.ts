@@ -6,7 +6,7 @@ import { sharedCache } from "./bus/cache.ts";
 import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config, StreamConfig } from "./config.ts";
 import { drainTurns } from "./core/launch.ts";
-import { createLive, type TurnDeps } from "./core/live.ts";
+import { createLive, type Live, type TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
 import { sleep } from "./core/time.ts";
 import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
@@ -19,7 +19,7 @@ import type { Logger } from "./http/log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createDispatch } from "./models/dispatch.ts";
 import { createRegistry } from "./models/registry.ts";
-import { createTransport } from "./models/transport.ts";
+import { createTransport, type Transport } from "./models/transport.ts";
 import { startOutbox } from "./outbox/outbox.ts";
 import type { ModelList, Services } from "./services.ts";
 import { createStreamChat, type StreamChatOptions } from "./stream-chat/client.ts";
@@ -58,6 +58,50 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   const redis = config.REDIS_URL === undefined ? null : await openRedis(config.REDIS_URL, log);
   const bus = await openBus(redis?.carrier ?? database.carrier, log);
   const transport = createTransport();
+  const { turns, models, metrics, streams } = turnsOver(database, config, { redis, bus, transport, log });
+  const { db, live, clock } = turns;
+  const watch = createWatch({ ...turns, bus });
+  const outward = { db: database, bus, send: transport.send, clock, log };
+  const stream = await startStream(config.stream, { ...outward, live });
+  const streamInbox = config.stream && startStreamInbox({ ...config.stream, most: config.MAX_BODY_BYTES, turns, log });
+  const leaving = new AbortController();
+  let phase: ReturnType<Services["phase"]> = "starting";
+  const services = {
+    ...{ db, redis, bus, watch, stream, streamInbox, turns, clock, log, models, metrics, streams, version },
+    phase: () => phase,
+    leaving: leaving.signal,
+  };
+  const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
+  const stopUpkeep = await startUpkeep(turns);
+  heedOthers(turns, bus);
+  const webhook = await startWebhook(config.webhook, outward);
+  return {
+    app,
+    models: models(),
+    ready() {
+      phase = "ready";
+    },
+    async stop(closed) {
+      phase = "draining";
+      leaving.abort();
+      await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
+      stopUpkeep();
+      watch.stop();
+      // A client that never ends its request ends here.
+      const left = Promise.race([closed, sleep(LEAVING_MS)]);
+      await Promise.all([webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]);
+      await transport.close();
+      await bus.close();
+      await redis?.close();
+      await db.close();
+    },
+  };
+}
+
+type Around = { redis: Redis | null; bus: Bus; transport: Transport; log: Logger };
+
+/** What runs turns over a database, and counts what they do. */
+function turnsOver(database: Db, config: Config, { redis, bus, transport, log }: Around) {
   const registry = createRegistry(config.models, transport);
   const [live, streams] = [createLive(), new Map<string, number>()];
   const metrics = createMetrics({ models: registry.list, live, streams });
@@ -71,78 +115,35 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     idle: config.IDLE_TIMEOUT_MS,
     total: config.TURN_TIMEOUT_MS,
   };
-  const clock = Date.now;
-  const models = { plan: registry.plan, dispatch: createDispatch(registry, timeouts, { attempted: metrics.attempt }) };
   const turns: TurnDeps = {
     db,
-    models,
+    models: { plan: registry.plan, dispatch: createDispatch(registry, timeouts, { attempted: metrics.attempt }) },
     live,
     cache: redis && sharedCache(redis),
-    clock,
+    clock: Date.now,
     allowance: { turns: config.MAX_TURNS_PER_USER, tokensADay: config.DAILY_TOKENS_PER_USER },
     systemPrompt: config.SYSTEM_PROMPT ?? null,
     log,
     observe: metrics,
   };
-  const leaving = new AbortController();
-  let phase: ReturnType<Services["phase"]> = "starting";
-  const watch = createWatch({ ...turns, bus });
-  const stream = await startStream(config.stream, {
-    db: database,
-    bus,
-    live: turns.live,
-    send: transport.send,
-    clock,
-    log,
-  });
-  const streamInbox = config.stream && startStreamInbox({ ...config.stream, most: config.MAX_BODY_BYTES, turns, log });
-  const services = {
-    ...{ db, redis, bus, watch, stream, streamInbox, turns, clock, log, metrics, streams, version },
-    models: registry.list,
-    phase: () => phase,
-    leaving: leaving.signal,
-  };
-  const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
-  const stopUpkeep = await startUpkeep(turns);
-  heedOthers(turns, bus);
-  const endpoint = config.webhook && { ...config.webhook, send: transport.send, clock, userAgent: `parley/${version}` };
-  const webhook =
-    endpoint && (await startOutbox({ db: database, bus, outlet: webhookOutlet(database, endpoint), log }));
-  return {
-    app,
-    models: registry.list(),
-    ready() {
-      phase = "ready";
-    },
-    async stop(closed) {
-      phase = "draining";
-      leaving.abort();
-      await Promise.all([drainTurns(turns.live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
-      stopUpkeep();
-      watch.stop();
-      // A client that never ends its request ends here.
-      await Promise.all([
-        webhook?.stop(LEAVING_MS),
-        stream?.stop(LEAVING_MS),
-        Promise.race([closed, sleep(LEAVING_MS)]),
-      ]);
-      await transport.close();
-      await bus.close();
-      await redis?.close();
-      await db.close();
-    },
-  };
+  return { turns, models: registry.list, metrics, streams };
 }
 
-type StreamParts = Pick<StreamMirrorDeps, "db" | "bus" | "live" | "log"> & Pick<StreamChatOptions, "send" | "clock">;
+type Outward = Pick<StreamMirrorDeps, "db" | "bus" | "log"> & Pick<StreamChatOptions, "send" | "clock">;
 
-async function startStream(config: StreamConfig | null, { send, clock, ...parts }: StreamParts) {
+async function startStream(config: StreamConfig | null, { send, clock, ...parts }: Outward & { live: Live }) {
   if (!config) return null;
   return startStreamMirror({
     ...parts,
     ...config,
     stream: createStreamChat({ ...config, send, clock, timeoutMs: STREAM_PACE.timeoutMs }),
   });
+}
+
+async function startWebhook(config: Config["webhook"], { db, bus, send, clock, log }: Outward) {
+  if (!config) return null;
+  const endpoint = { ...config, send, clock, userAgent: `parley/${version}` };
+  return startOutbox({ db, bus, outlet: webhookOutlet(db, endpoint), log });
 }
 
 /** Another instance that has changed a conversation whose turns run here may have cancelled them: they are looked for. */

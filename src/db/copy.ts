@@ -13,7 +13,7 @@ export function copySqlite(client: Database.Database, file: string): void {
   if (existsSync(file)) throw new Error(`${file} is there already, and is left as it is`);
   const part = `${file}.${randomUUID().slice(0, 8)}.part`;
   // An empty file is one that VACUUM INTO fills; made here, nobody may read it who may not read the original.
-  closeSync(openSync(part, "wx", statSync(client.name).mode & 0o777));
+  closeSync(openSync(part, "wx", (statSync(client.name).mode & 0o777) | 0o200)); // the original may be a copy put away
   try {
     client.prepare("vacuum into ?").run(part); // which leaves it to us to see it onto the disk
     sync(part, "r+");

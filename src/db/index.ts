@@ -47,42 +47,42 @@ export async function openDatabase(
   { synchronous = "full", kept = () => {}, ...outlets }: OpenOptions = {},
 ): Promise<Db> {
   const born = bornFor(outlets);
-  if (address.dialect === "sqlite") {
-    const client = sqlite.openClient(address.path, synchronous);
-    try {
-      const file = keepBeforeMigrating(client);
-      if (file !== null) kept(file);
-      migrateSqlite(client);
-    } catch (error) {
-      client.close();
-      throw error;
-    }
-    return sqlite.sqliteDb(client, born);
-  }
-  const client = await postgres.openClient(address.url);
-  try {
-    await migratePostgres(client);
-  } catch (error) {
-    await client.end();
-    throw error;
-  }
+  if (address.dialect === "sqlite")
+    return sqlite.sqliteDb(migratedSqlite(address.path, synchronous, kept).client, born);
+  const { client } = await migratedPostgres(address.url);
   return postgres.postgresDb(client, postgres.openTransactions(address.url), born);
 }
 
-/** Migrates and no more; gives the tags of what it has applied. Throws like `openDatabase`. */
-export async function migrateDatabase(address: DatabaseAddress): Promise<string[]> {
+/** Migrates as `openDatabase` does, and no more; gives the tags of what it has applied. Throws alike. */
+export async function migrateDatabase(address: DatabaseAddress, kept: (file: string) => void): Promise<string[]> {
   if (address.dialect === "sqlite") {
-    const client = sqlite.openClient(address.path, "full");
-    try {
-      return migrateSqlite(client);
-    } finally {
-      client.close();
-    }
+    const { client, applied } = migratedSqlite(address.path, "full", kept);
+    client.close();
+    return applied;
   }
-  const client = await postgres.openClient(address.url);
+  const { client, applied } = await migratedPostgres(address.url);
+  await client.end();
+  return applied;
+}
+
+function migratedSqlite(path: string, synchronous: sqlite.Synchronous, kept: (file: string) => void) {
+  const client = sqlite.openClient(path, synchronous);
   try {
-    return await migratePostgres(client);
-  } finally {
+    const file = keepBeforeMigrating(client);
+    if (file !== null) kept(file);
+    return { client, applied: migrateSqlite(client) };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+async function migratedPostgres(url: string) {
+  const client = await postgres.openClient(url);
+  try {
+    return { client, applied: await migratePostgres(client) };
+  } catch (error) {
     await client.end();
+    throw error;
   }
 }

@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
+import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
@@ -11,13 +12,14 @@ const PATIENCE_S = 5;
 /** How a database is, looked at without changing it: migrations that are applied, and that the next start would apply. */
 export type Inspection = { exists: false } | { exists: true; applied: number; pending: number };
 
-/** Throws where it cannot be reached, or is newer than this code. */
+/** Throws where it cannot be reached or written, or is newer than this code. */
 export async function inspectDatabase(address: DatabaseAddress): Promise<Inspection> {
   return address.dialect === "sqlite" ? inspectSqlite(address.path) : inspectPostgres(address.url);
 }
 
 function inspectSqlite(path: string): Inspection {
   if (path === ":memory:" || !existsSync(path)) return { exists: false };
+  for (const written of [dirname(path), path]) accessSync(written, constants.W_OK);
   // Who only reads leaves the files of a write-ahead log behind where there were none; a writer's close takes them away.
   const client = new Database(path, { readonly: existsSync(`${path}-wal`), fileMustExist: true });
   try {

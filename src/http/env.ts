@@ -8,8 +8,8 @@ export type HttpEnv = {
     requestId: string;
     /** The trace that the request is part of, where it says so. */
     trace?: Trace | undefined;
-    /** Takes one of the user's places for open streams, and gives what frees it; absent where there is no limit. */
-    claimStream?: (user: string) => () => void;
+    /** Takes one of the user's places for open streams, and gives what frees it. Throws 429 where there is none. */
+    claimStream: (user: string) => () => void;
     /** Frees the place that this request has claimed. */
     stream?: (() => void) | undefined;
   };

@@ -10,6 +10,9 @@ export type { Logger };
 type Format = "json" | "pretty";
 type Log = { log: Logger; close(): Promise<void> };
 
+/** Of lines that cannot be written yet, in characters; what comes on top is lost. */
+const UNWRITTEN_MOST = 2 ** 24;
+
 /** JSON lines, or short ones for people on a terminal. No message text is ever given to it; secrets are cut out. */
 export function openLog(level: string, format: Format, secrets: readonly string[] = []): Log {
   const redact = ["*.authorization", "*.cookie", "*.apiKey", "err.headers", "err.request", "err.params", "err.query"];
@@ -23,14 +26,34 @@ export function openLog(level: string, format: Format, secrets: readonly string[
     serializers: { err: plainError },
     hooks: { streamWrite: hiding(secrets) }, // whatever an error says
   };
-  if (format === "pretty") return { log: pino(options, { write: prettyLine }), close: async () => {} };
-  const lines = pino.destination({ dest: 1, sync: false });
+  if (format === "pretty") {
+    process.stdout.on("error", goOnUnheard);
+    return { log: pino(options, { write: prettyLine }), close: async () => {} };
+  }
+  const { lines, close } = toStandardOutput();
+  return { log: pino(options, lines), close };
+}
+
+/** Whoever read the log is gone, or its disk is full: the service goes on. */
+function goOnUnheard(): void {}
+
+function toStandardOutput() {
+  const lines = pino.destination({ dest: 1, sync: false, maxLength: UNWRITTEN_MOST });
+  let fails = false;
+  lines.on("error", () => {
+    fails = true;
+  });
+  lines.on("write", () => {
+    fails = false;
+  });
   const close = () =>
     new Promise<void>((resolve) => {
-      lines.once("close", resolve); // what is still on its way is written first
-      lines.end();
+      lines.once("close", resolve).once("error", resolve);
+      if (!fails) return lines.end(); // what is still on its way is written first
+      lines.destroy();
+      resolve(); // a broken pipe would never say that it is closed
     });
-  return { log: pino(options, lines), close };
+  return { lines, close };
 }
 
 /** An error without what drivers hang on it: statements with their parameters, request bodies. */

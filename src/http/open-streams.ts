@@ -47,8 +47,7 @@ function tooMany(most: number): AppError {
 
 /** Takes a place among the user's open streams, before anything is begun. Throws 429 where there is none. */
 export function claimStream(c: Context<HttpEnv>, user: string): void {
-  const claim = c.get("claimStream");
-  if (claim && !c.get("stream")) c.set("stream", claim(user));
+  if (!c.get("stream")) c.set("stream", c.get("claimStream")(user));
 }
 
 /** Gives what frees the place, to be called when the stream has ended. */

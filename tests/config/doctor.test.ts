@@ -1,6 +1,6 @@
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
@@ -14,9 +14,15 @@ import { type Provider, startProvider } from "../support/provider.ts";
 import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts";
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
+import { runCommand } from "../support/service.ts";
 import { startStream } from "../support/stream.ts";
 
 const SECRETS = { openai: "sk-nobody-may-see", groq: "gsk-nobody-may-see", runpod: RUNPOD_KEY, database: "pa55-w0rd" };
+
+/** Root may write everything; here it may not. */
+const AS_NOBODY = process.getuid?.() === 0 ? ["unshare", "--user"] : [];
+const canBeNobody = spawnSync("env", [...AS_NOBODY, "true"]).status === 0;
+if (!canBeNobody) console.warn("SKIPPED: no unshare on this machine, so root writes every file");
 
 type Said = { code: number; lines: string[] };
 
@@ -234,6 +240,16 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
   it("the database's file is none", async () => {
     writeFileSync(join(folder, "parley.db"), "This is a letter, not a database. ".repeat(200));
     expect(troubles(await doctor())).toEqual(["trouble database (sqlite): file is not a database"]);
+  });
+
+  it.runIf(canBeNobody)("the database's file cannot be written", async () => {
+    const path = join(folder, "parley.db");
+    writeFileSync(path, "");
+    chmodSync(path, 0o444);
+    const { code, out } = await runCommand("node", ["doctor"], { env: {}, cwd: folder, by: AS_NOBODY });
+    expect(troubles({ code, lines: out.split("\n") })).toEqual([
+      expect.stringMatching(/^trouble database \(sqlite\): EACCES: .*parley\.db/),
+    ]);
   });
 
   it("Postgres is not there, or refuses the password, which is not shown", async () => {

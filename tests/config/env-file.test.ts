@@ -1,10 +1,10 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runtimes } from "../support/models-dispatch.ts";
 import { freshFolder, launchIn } from "../support/models-launch.ts";
 import { type Asked, type Provider, startProvider } from "../support/provider.ts";
-import { type Runtime, runToEnd } from "../support/service.ts";
+import { type Runtime, runCommand, runToEnd } from "../support/service.ts";
 
 let provider: Provider;
 beforeAll(async () => {
@@ -70,6 +70,15 @@ LOG_LEVEL=
       1,
       ["LOG_LEVEL: must be debug, info, warn, error or silent", "PORT: must be a whole number"],
     ]);
+  });
+
+  it("is named where it cannot be read: a service without it might be open", async () => {
+    const folder = freshFolder();
+    mkdirSync(join(folder, ".env"));
+    const why = ".env: EISDIR: illegal operation on a directory, read\n";
+    expect(await runCommand(runtime, ["serve"], { env: {}, cwd: folder })).toEqual({ code: 1, out: "", error: why });
+    const found = await runCommand(runtime, ["doctor"], { env: {}, cwd: folder });
+    expect(found).toEqual({ code: 1, out: `trouble configuration: ${why}`, error: "" });
   });
 
   it.each([

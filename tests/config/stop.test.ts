@@ -1,10 +1,17 @@
-import { describe, expect, it } from "vitest";
+import { spawn } from "node:child_process";
+import { existsSync, openSync } from "node:fs";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { freePort } from "../support/global.ts";
 import { runtimes } from "../support/models-dispatch.ts";
 import { freshFolder, type Launched, launchIn } from "../support/models-launch.ts";
+import { commandOf } from "../support/service.ts";
 
 const IN_TIME = { timeout: 5_000 };
 /** Many processes or many requests on a busy machine. */
 const BUSY = 60_000;
+
+/** Where nothing can be written. */
+const FULL = "/dev/full";
 
 const messagesOf = ({ lines }: Launched) => lines.map((line) => JSON.parse(line).msg);
 
@@ -52,6 +59,23 @@ describe.each(runtimes)("on %s, a service with nothing to do", (runtime) => {
     },
     BUSY,
   );
+
+  it.each([
+    { what: "whose disk is full", LOG_FORMAT: "json", out: () => (existsSync(FULL) ? openSync(FULL, "w") : "pipe") },
+    { what: "whose reader is gone", LOG_FORMAT: "pretty", out: () => "pipe" },
+  ] as const)("goes on, and ends with 0, under a log $what", async ({ LOG_FORMAT, out }) => {
+    const PORT = String(await freePort());
+    const [command, args] = commandOf(runtime);
+    const env = { PATH: process.env["PATH"], PORT, LOG_FORMAT };
+    const child = spawn(command, args, { cwd: freshFolder(), env, stdio: ["ignore", out(), "ignore"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    child.stdout?.destroy();
+    const asked = async () => (await fetch(`http://127.0.0.1:${PORT}/health/live`)).status;
+    await expect.poll(asked, { timeout: 10_000 }).toBe(200);
+    for (let i = 0; i < 3; i++) expect(await asked()).toBe(200); // each is a line
+    child.kill("SIGTERM");
+    await expect.poll(() => child.exitCode, IN_TIME).toBe(0);
+  });
 
   it(
     "loses no line of its log when it ends, however slowly the log is read",

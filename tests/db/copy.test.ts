@@ -8,6 +8,7 @@ import { openClient } from "../../src/db/sqlite.ts";
 import { refusal } from "../support/db-handles.ts";
 import { connectPlainly } from "../support/db-sqlite.ts";
 import { freshFolder } from "../support/models-launch.ts";
+import { runCommand } from "../support/service.ts";
 
 const shipped = migrations.sqlite;
 const [last] = shipped.slice(-1);
@@ -42,6 +43,15 @@ describe("opening a SQLite file whose migrations are pending", () => {
     expect(read(file, hashes)).toEqual(shipped.slice(0, -1).map(({ sha256 }) => sha256));
     expect(read(file, "select id from tombstones")).toEqual(["t"]);
     expect(read(path, hashes)).toEqual(shipped.map(({ sha256 }) => sha256));
+  });
+
+  it("keeps it also where `parley migrate` does it", async () => {
+    const path = behind();
+    const file = `${path}.before-${tag}`;
+    const out = `kept ${file}\napplied ${tag}\n`;
+    expect(await runCommand("node", ["migrate"], { env: { DATABASE_URL: path } })).toEqual({ code: 0, out, error: "" });
+    expect(read(file, hashes)).toHaveLength(shipped.length - 1);
+    expect(beside(path)).toEqual(["parley.db", `parley.db.before-${tag}`]);
   });
 
   it("keeps nothing of one that is up to date, new, or in memory", async () => {
