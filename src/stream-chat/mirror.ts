@@ -12,6 +12,7 @@ import { channelIdOf, streamIdsOf } from "./ids.ts";
 import { createKnown } from "./known.ts";
 import { type Mirrored, openMirrored, showSession } from "./mirrored-channel.ts";
 import { type MessageDeps, showMessage } from "./mirrored-message.ts";
+import { SHORTEST_LIMIT } from "./parts.ts";
 
 /** Conversations as channels: what has changed since the cursor is shown as it stands now. */
 
@@ -36,9 +37,6 @@ export const STREAM_PACE: Pace = {
 const MOST_MESSAGES = 50;
 /** Channels that are remembered. */
 const MOST_CHANNELS = 10_000;
-
-/** A channel that takes no more than this, in characters, is not to be served. */
-const SHORTEST = 100;
 
 const LATE = new Error("the claim was lost");
 
@@ -68,7 +66,7 @@ export function streamOutlet(deps: MirrorDeps, pace: Pace = STREAM_PACE): Outlet
   }
   function heed(reason: StreamChatError["kind"], id: string): void {
     const channel = channels.get(id);
-    if (reason === "too_long" && channel) channel.limit = Math.max(SHORTEST, Math.floor(channel.limit / 2));
+    if (reason === "too_long" && channel) channel.limit = Math.max(SHORTEST_LIMIT, Math.floor(channel.limit / 2));
     if (reason !== "not_found") return;
     channels.forget(id); // it was deleted there, or somebody in it was
     deps.people.clear();

@@ -8,7 +8,7 @@ import { needUsers } from "./known-people.ts";
 import { deleteMessage, getMessage, type StreamMessage, sendMessage, updateMessage } from "./messages.ts";
 import type { ChannelDeps, Mirrored } from "./mirrored-channel.ts";
 import { showReactions } from "./mirrored-reactions.ts";
-import { type Part, partId, partsOf } from "./parts.ts";
+import { mostParts, type Part, partId, partsOf } from "./parts.ts";
 
 /** A message of a session as it stands in the channel. Whatever is done here may be done again. */
 
@@ -32,7 +32,7 @@ export async function showMessage(deps: MessageDeps, post: Post, place: Place): 
   if (!isOpen) await deps.growth.end(post.id);
   const id = origin ?? post.id;
   const parts = partsOf(post, { id, limit: place.channel.limit });
-  if (post.editedAt !== null) await removeParts(deps, id, { ...place, keep: parts.length });
+  if (post.editedAt !== null) await removeParts(deps, post, { ...place, keep: parts.length });
   const userId = await senderOf(deps, post, place);
   const shown = await showParts(deps, parts, { ...place, userId, isOpen, isSystem: post.role === "system" });
   await showReactions(deps, post, { shown: shown.first, signal: place.signal });
@@ -43,18 +43,21 @@ export async function showMessage(deps: MessageDeps, post: Post, place: Place): 
 /** A message is softly deleted, so that its place is seen; of further parts nothing is left. */
 async function hideMessage(deps: MessageDeps, post: Post, place: Place): Promise<void> {
   await deps.growth.end(post.id);
+  await removeParts(deps, post, { ...place, keep: 1 });
   const id = place.origin ?? post.id;
-  await removeParts(deps, id, { ...place, keep: 1 });
   await unlessMissing(deleteMessage(deps.stream, id, { hard: false, signal: place.signal }));
 }
 
 const marked = z.object({ parley: z.object({ parts: z.number() }) });
 
-/** Removes the parts that an earlier text had and this one has not, the last first: the first one says how many there are. */
-async function removeParts({ stream }: MessageDeps, id: string, { keep, signal }: Stoppable & { keep: number }) {
-  const before = marked.safeParse(await unlessMissing(getMessage(stream, id, { signal }))).data;
-  for (let part = before?.parley.parts ?? 1; part > keep; part--) {
-    await unlessMissing(deleteMessage(stream, partId(id, part), { hard: true, signal }));
+/**
+ * Removes the parts that an earlier text had and this one has not, the last first: the first one says how many there are.
+ * Its author may say anything there.
+ */
+async function removeParts({ stream }: MessageDeps, post: Post, { keep, origin, signal }: Place & { keep: number }) {
+  const before = marked.safeParse(await unlessMissing(getMessage(stream, origin ?? post.id, { signal }))).data;
+  for (let part = Math.min(before?.parley.parts ?? 1, mostParts(post)); part > keep; part--) {
+    await unlessMissing(deleteMessage(stream, partId(post.id, part), { hard: true, signal }));
   }
 }
 

@@ -39,16 +39,20 @@ const selectKnown = statement(["messageId"], (db, $) => {
     .where(eq(m.id, $.messageId));
 });
 
+/** A message by its id here. */
+export const findKnown = async (db: Db, messageId: string): Promise<Known | null> =>
+  (await db.all(selectKnown, { messageId }))[0] ?? null;
+
 /** What a channel and a message of Stream's are here. */
 export async function findPlace(db: Db, channelId: string, streamId: string): Promise<Place> {
   const ids = { conversationId: conversationIdOf(channelId), messageId: messageIdOf(streamId) };
-  const [[conversation], [tombstone], [known]] = await Promise.all([
+  const [[conversation], [tombstone], known] = await Promise.all([
     db.all(selectConversation, ids),
     db.all(selectTombstone, ids),
-    db.all(selectKnown, ids),
+    findKnown(db, ids.messageId),
   ]);
   const isDeleted = !conversation && tombstone !== undefined;
-  const isTaken = known !== undefined && known.message.conversationId !== ids.conversationId;
+  const isTaken = known !== null && known.message.conversationId !== ids.conversationId;
   const refusal = isDeleted ? "conversation_deleted" : isTaken ? "id_taken" : null;
-  return { ...ids, conversation: conversation ?? null, known: known ?? null, refusal };
+  return { ...ids, conversation: conversation ?? null, known, refusal };
 }

@@ -17,13 +17,13 @@ import {
   isGone,
   isSaid,
   type MessageEvent,
-  partOf,
   type StreamEvent,
   timeIn,
 } from "./event.ts";
 import { cameFromStream, channelSteps, isNotDeleted, newerState, noteState, showAgain } from "./ids.ts";
+import { partOf, textsOf } from "./parts.ts";
 import { actorIn, isBy, ownerIn, ownerOf, type Person, personOf } from "./people.ts";
-import { findPlace, type Known, type Place } from "./place.ts";
+import { findKnown, findPlace, type Known, type Place } from "./place.ts";
 
 /** What is made of a message's state at Stream: whichever state comes first or twice, the newest stands. */
 
@@ -76,20 +76,17 @@ async function takeUnknown(deps: TakeOverDeps, { conversation, conversationId }:
 export async function wholeOf(
   { turns }: TakeOverDeps,
   { conversation }: Place,
-  { message, channel_id: channelId }: StreamEvent,
+  { message }: StreamEvent,
 ): Promise<Post | null> {
   const whole = partOf(message.id);
   if (whole === null || !conversation || !message.parley) return null;
-  const { known, messageId } = await findPlace(turns.db, channelId, whole);
+  const known = await findKnown(turns.db, whole);
   if (known?.message.conversationId !== conversation.id) return null;
-  return findPost(turns.db, actorIn(conversation, conversation.userId), messageId);
+  return findPost(turns.db, actorIn(conversation, conversation.userId), whole);
 }
 
 /** Whether a text stands in a message's, now or before: what somebody else says under the id of a part is not lost. */
-function saysPart({ content, extensions }: Post, text: string): boolean {
-  const said = [content, ...extensions.flatMap(({ type, data }) => (type === "edit_history" ? [data["content"]] : []))];
-  return said.some((one) => typeof one === "string" && one.includes(text));
-}
+const saysPart = (post: Post, text: string): boolean => textsOf(post).some((one) => one.includes(text));
 
 /** Where another was faster there is one now. */
 async function makeConversation({ turns, assistantId }: TakeOverDeps, id: string, event: MessageEvent): Promise<void> {

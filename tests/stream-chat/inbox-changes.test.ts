@@ -152,7 +152,7 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
       const { deps, inbox, session, talk, parley } = await given();
       await inbox.work(messageEvent("new", { ...talk, user: "eve" }, { id: "own", text: "short" }));
       await editPost(deps, ADMIN, { id: messageIdOf("own"), content: "so long, and its end" });
-      const part = { id: "own-2", text: " and its end", ...parley(" and its end") };
+      const part = { id: `${messageIdOf("own")}-2`, text: " and its end", ...parley(" and its end") };
       expect(await inbox.work(messageEvent("new", { ...talk, user: "eve" }, part))).toBeNull();
       await inbox.work(messageEvent("new", { ...talk, user: "eve" }, { id: "own-3", text: "its end" }));
       await inbox.work(reactionEvent("new", talk, { message: "own-3" }));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { databases } from "../support/databases.ts";
 import { deleteChannel } from "../support/stream-chat-channels.ts";
+import { changeMessage } from "../support/stream-chat-messages.ts";
 import { mirrored, PATIENT, shownIn, useMirror } from "../support/stream-mirror.ts";
 
 const ADA = { user_id: "ada" };
@@ -106,6 +107,20 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     await scene.app.call("DELETE", `/api/v1/messages/${messageId}`);
     await shown(id);
     expect(partsOf()).toBe(1);
+  });
+
+  it("has as many parts as this service has given it, whatever a client says there", async () => {
+    const id = await newSession();
+    const { id: messageId } = await say(id, "One");
+    await shown(id);
+    const set = { parley: { parts: 300 } };
+    changeMessage(scene.fake.state, { server: false, userId: "ada" }, { id: messageId, body: { set }, kept: true });
+    const deletions = () => scene.fake.calls.filter(({ kind }) => kind === "DeleteMessage").length;
+    const before = deletions();
+    await scene.app.call("DELETE", `/api/v1/messages/${messageId}`);
+    await say(id, "Two");
+    await expect.poll(() => shownIn(scene.fake, id)?.map(({ text }) => text), PATIENT).toEqual(["Two"]);
+    expect(deletions() - before).toBe(1);
   });
 
   it("goes when the conversation is deleted", async () => {
