@@ -89,10 +89,7 @@ async function show(deps: Ways, { session, channels, progress }: Shown): Promise
     return;
   }
   const after = progress.rev;
-  const channel =
-    channels.get(session.id) ??
-    (await openMirrored(deps, session, { id: await channelIdOf(db, session.id), isNew: after < 0, signal }));
-  channels.put(session.id, channel);
+  const channel = await channelFor(deps, { session, channels, progress });
   if (!channel.isWhole) {
     if (after >= 0) {
       progress.rev = -1; // from the beginning, which is noted before the channel says that it has begun
@@ -113,6 +110,17 @@ async function show(deps: Ways, { session, channels, progress }: Shown): Promise
   if (due.at(-1)?.upTo != null) return; // there is more
   await orLeaveOut(deps, showSession(deps, session, { channel, signal }), of);
   progress.rev = session.rev;
+}
+
+/** The channel of a session, as it is remembered, or read again where others have shown more of it since. */
+async function channelFor(deps: Ways, { session, channels, progress }: Shown): Promise<Mirrored> {
+  const known = channels.get(session.id);
+  if (known?.progress.rev === progress.rev) return channels.put(session.id, Object.assign(known, { progress }));
+  const { db, signal } = deps;
+  const how = { id: await channelIdOf(db, session.id), isNew: progress.rev < 0, signal };
+  const opened = await openMirrored(deps, session, how);
+  const limit = Math.min(opened.limit, known?.limit ?? opened.limit);
+  return channels.put(session.id, { ...opened, limit, progress });
 }
 
 const FOR_GOOD: readonly StreamChatError["kind"][] = ["refused", "too_big", "not_kept"];

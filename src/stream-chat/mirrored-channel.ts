@@ -11,6 +11,8 @@ export type ChannelDeps = PeopleDeps;
 /** A channel as this process knows it to be. */
 export type Mirrored = {
   readonly id: string;
+  /** The revision up to which this process has shown it. Where the cursor is elsewhere, another has, and knows better. */
+  progress: { readonly rev: number };
   /** Characters of one message. */
   limit: number;
   /** All of the conversation is there up to the revision that the cursor says; else it says nothing. */
@@ -31,7 +33,7 @@ export async function openMirrored(
   deps: ChannelDeps,
   session: Conversation,
   { id, isNew, signal }: { id: string; isNew: boolean } & Stoppable,
-): Promise<Mirrored> {
+): Promise<Omit<Mirrored, "progress">> {
   const { stream, assistantId } = deps;
   const people = [session.userId, ...(session.agentId === null ? [] : [session.agentId])];
   const members = [assistantId, ...(await needUsers(deps, people, { signal }))];

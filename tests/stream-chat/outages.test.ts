@@ -108,6 +108,28 @@ describe.each(databases)("with $database, Stream", ({ fresh }) => {
   });
 });
 
+it("agents leave the channel, whichever of two instances had shown that they came", async (test) => {
+  const fake = await fakeForTest(test);
+  const env = { DATABASE_URL: await databases[1].fresh(), ...fake.env };
+  const [one, other] = [await appForTest(test, env), await appForTest(test, env)];
+  async function comeAndGo() {
+    const { id } = (await one.call("POST", "/api/v1/sessions", { user_id: "ada" })).json;
+    const stands = (by: string, members: string[]) =>
+      until(`${by} to be in control`, () => {
+        const { custom, members: there = [] } = fake.channel(id) ?? {};
+        const { control } = (custom?.["parley"] ?? {}) as { control?: string };
+        return control === by && members.join() === there.toSorted().join();
+      });
+    const transfer = (app: TestApp, body: object) => app.call("POST", `/api/v1/sessions/${id}/transfer`, body);
+    await stands("assistant", ["ada", "assistant"]);
+    await transfer(other, { to: "agent", agent_id: "grace" });
+    await stands("agent", ["ada", "assistant", "grace"]);
+    await transfer(one, { to: "assistant" });
+    await stands("assistant", ["ada", "assistant"]);
+  }
+  await Promise.all(Array.from({ length: 5 }, comeAndGo)); // any instance may find a change first
+});
+
 describe("without Stream", () => {
   let app: TestApp;
   beforeAll(async () => {
