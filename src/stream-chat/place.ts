@@ -9,13 +9,13 @@ import { conversationIdOf, messageIdOf } from "./ids.ts";
  */
 
 /** A message that is here already; `changedAt`: when the newest state of it was made that was taken over from Stream. */
-export type Known = { message: Message; changedAt: number | null };
+export type KnownMessage = { message: Message; changedAt: number | null };
 
 export type Place = {
   conversationId: string;
   messageId: string;
   conversation: Conversation | null;
-  known: Known | null;
+  known: KnownMessage | null;
   /** Why nothing more comes of it: the conversation was deleted here, or the message's id is that of another's. */
   refusal: "conversation_deleted" | "id_taken" | null;
 };
@@ -40,7 +40,7 @@ const selectKnown = statement(["messageId"], (db, $) => {
 });
 
 /** A message by its id here. */
-export const findKnown = async (db: Db, messageId: string): Promise<Known | null> =>
+export const findKnown = async (db: Db, messageId: string): Promise<KnownMessage | null> =>
   (await db.all(selectKnown, { messageId }))[0] ?? null;
 
 /** What a channel and a message of Stream's are here. */
