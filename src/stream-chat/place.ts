@@ -1,7 +1,11 @@
 import { eq } from "drizzle-orm";
+import { findPost, type Post } from "../core/thread.ts";
 import { type Db, statement } from "../db/db.ts";
 import type { Conversation, Message } from "../db/tables.ts";
+import type { StreamEvent } from "./event.ts";
 import { conversationIdOf, messageIdOf } from "./ids.ts";
+import { partOf } from "./parts.ts";
+import { actorIn } from "./people.ts";
 
 /**
  * What an event is about, as it stands here. No caller stands behind these statements: Stream's signature does, and who of
@@ -40,7 +44,7 @@ const selectKnown = statement(["messageId"], (db, $) => {
 });
 
 /** A message by its id here. */
-export const findKnown = async (db: Db, messageId: string): Promise<KnownMessage | null> =>
+const findKnown = async (db: Db, messageId: string): Promise<KnownMessage | null> =>
   (await db.all(selectKnown, { messageId }))[0] ?? null;
 
 /** What a channel and a message of Stream's are here. */
@@ -55,4 +59,13 @@ export async function findPlace(db: Db, channelId: string, streamId: string): Pr
   const isTaken = known !== null && known.message.conversationId !== ids.conversationId;
   const refusal = isDeleted ? "conversation_deleted" : isTaken ? "id_taken" : null;
   return { ...ids, conversation: conversation ?? null, known, refusal };
+}
+
+/** The message of which one that is not here is a later part, by its id and mark; both may be somebody else's. */
+export async function wholeOf(db: Db, { conversation }: Place, { message }: StreamEvent): Promise<Post | null> {
+  const whole = partOf(message.id);
+  if (whole === null || !conversation || !message.parley) return null;
+  const known = await findKnown(db, whole);
+  if (known?.message.conversationId !== conversation.id) return null;
+  return findPost(db, actorIn(conversation, conversation.userId), whole);
 }

@@ -3,7 +3,7 @@ import { AppError, type Code } from "../core/errors.ts";
 import type { TurnDeps } from "../core/live.ts";
 import { deletePost, editPost } from "../core/post-changes.ts";
 import { post } from "../core/posting.ts";
-import { findPost, type Post } from "../core/thread.ts";
+import type { Post } from "../core/thread.ts";
 import { beginTurn } from "../core/turns.ts";
 import { guard, isConflict } from "../db/db.ts";
 import type { Conversation, Message } from "../db/tables.ts";
@@ -17,14 +17,13 @@ import {
   isGone,
   isSaid,
   type MessageEvent,
-  type StreamEvent,
   timeIn,
 } from "./event.ts";
 import { cameFromStream, channelSteps, isNotDeleted, newerState, noteState, showAgain } from "./ids.ts";
 import type { Known } from "./known.ts";
-import { hashOf, partOf, textsOf } from "./parts.ts";
+import { hashOf, textsOf } from "./parts.ts";
 import { actorIn, isBy, ownerIn, ownerOf, type Person, personOf } from "./people.ts";
-import { findKnown, findPlace, type KnownMessage, type Place } from "./place.ts";
+import { findPlace, type KnownMessage, type Place, wholeOf } from "./place.ts";
 
 /** What is made of a message's state at Stream: whichever state comes first or twice, the newest stands. */
 
@@ -53,7 +52,7 @@ export async function takeMessage(deps: TakeOverDeps, event: MessageEvent): Prom
   if (conversation && known) {
     return isGone(event) ? takeDeletion(deps, conversation, known) : takeEdit(deps, conversation, { known, event });
   }
-  const whole = await wholeOf(deps, place, event);
+  const whole = await wholeOf(deps.turns.db, place, event);
   if (!whole) return isGone(event) ? UNKNOWN : takeUnknown(deps, place, event);
   if (isGone(event) || saysPart(whole, message.text ?? "")) return DONE;
   return event.type === "message.new"
@@ -84,19 +83,6 @@ async function takeUnknown(deps: TakeOverDeps, { conversation, conversationId }:
   if (conversation) return takeNew(deps, conversation, { event, content });
   await makeConversation(deps, conversationId, event);
   return takeMessage(deps, event);
-}
-
-/** The message of which one that is not here is a later part, by its id and mark; both may be somebody else's. */
-export async function wholeOf(
-  { turns }: TakeOverDeps,
-  { conversation }: Place,
-  { message }: StreamEvent,
-): Promise<Post | null> {
-  const whole = partOf(message.id);
-  if (whole === null || !conversation || !message.parley) return null;
-  const known = await findKnown(turns.db, whole);
-  if (known?.message.conversationId !== conversation.id) return null;
-  return findPost(turns.db, actorIn(conversation, conversation.userId), whole);
 }
 
 /** Whether a text stands in a message's, now or before: what somebody else says under the id of a part is not lost. */
