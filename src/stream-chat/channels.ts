@@ -9,9 +9,9 @@ export type Channel = {
   /** In characters; null where the answer does not say. */
   maxMessageLength: number | null;
   frozen: boolean;
-  /** Ids of users, as far as the answer has them; null where it has none. */
-  members: string[] | null;
   name: string | null;
+  /** In milliseconds, by Stream's clock; null where the answer does not say. */
+  createdAt: number | null;
   /** What this service has noted on it. */
   parley: unknown;
 };
@@ -20,10 +20,10 @@ const state = z.object({
   channel: z.object({
     frozen: z.boolean().catch(false),
     name: z.string().nullish().catch(null),
+    created_at: z.coerce.date().nullish().catch(null),
     parley: z.unknown().optional(),
     config: z.object({ max_message_length: z.number().int().positive().nullish().catch(null) }).nullish(),
   }),
-  members: z.array(z.object({ user_id: z.string().nullish(), user: z.object({ id: z.string() }).nullish() })).nullish(),
 });
 
 type Opening = Stoppable & { createdById: string; members?: readonly string[]; custom?: Record<string, unknown> };
@@ -39,13 +39,12 @@ export async function openChannel(
 ): Promise<Channel> {
   const body = { data: { ...custom, created_by_id: createdById, ...(members && { members }) }, state: false };
   const asked = { kind: "GetOrCreateChannel", method: "POST", path: `${channelPath(id)}/query`, body, signal } as const;
-  const { channel, members: found } = await stream.call(asked, state);
-  const ids = found?.flatMap(({ user_id, user }) => user_id ?? user?.id ?? []) ?? [];
+  const { channel } = await stream.call(asked, state);
   return {
     maxMessageLength: channel.config?.max_message_length ?? null,
     frozen: channel.frozen,
-    members: ids.length > 0 ? ids : null,
     name: channel.name ?? null,
+    createdAt: channel.created_at?.getTime() ?? null,
     parley: channel.parley,
   };
 }

@@ -19,8 +19,6 @@ import { SHORTEST_LIMIT } from "./parts.ts";
 export type MirrorDeps = MessageDeps & {
   /** Not one that announces. */
   readonly db: Db;
-  /** Which conversations: all, or those that people are in. */
-  readonly which: "all" | "sessions";
   readonly log: { error(fields: object, message: string): void };
 };
 

@@ -27,7 +27,7 @@ type Place = Stoppable & {
 export async function showMessage(deps: MessageDeps, post: Post, place: Place): Promise<void> {
   const { origin } = place;
   if (post.deletedAt !== null || post.supersededAt !== null) return hideMessage(deps, post, place);
-  if (origin !== undefined && post.rev === post.seq) return; // as it came
+  if (origin !== undefined && post.rev === post.seq && post.createdAt >= place.channel.since) return; // as it came
   const isOpen = post.status === "in_progress";
   if (!isOpen) await deps.growth.end(post.id);
   const id = origin ?? post.id;

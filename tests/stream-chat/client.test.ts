@@ -48,7 +48,7 @@ describe("a client of Stream Chat", () => {
       members: ["assistant"],
       custom: { late: true },
     });
-    expect(opened).toEqual({ maxMessageLength: 5000, frozen: false, members: null, name: null, parley: undefined });
+    expect(opened).toEqual({ maxMessageLength: 5000, frozen: false, name: null, createdAt: expect.any(Number) });
     await addMembers(stream, id, { members: ["assistant", "bob"] });
     await removeMembers(stream, id, { members: ["bob", "nobody"] });
     await updateChannel(stream, id, { set: { name: "Help", mood: "calm", frozen: true } });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { databases } from "../support/databases.ts";
 import { deleteChannel } from "../support/stream-chat-channels.ts";
 import { changeMessage } from "../support/stream-chat-messages.ts";
+import { messageEvent, signed } from "../support/stream-inbox.ts";
 import { mirrored, PATIENT, shownIn, useMirror } from "../support/stream-mirror.ts";
 
 const ADA = { user_id: "ada" };
@@ -155,10 +156,16 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     const id = await newSession();
     await say(id, "One");
     await shown(id);
+    const from = { id: scene.fake.as("ada").send(id, "From there"), text: "From there" };
+    const { bytes, headers } = signed(messageEvent("new", { channel: id, user: "ada" }, from));
+    await scene.app.call("POST", "/webhooks/stream", new TextDecoder().decode(bytes), headers);
+    await expect.poll(() => shownIn(scene.fake, id)?.map(({ status }) => status), PATIENT).toHaveLength(3);
+    await shown(id);
     deleteChannel(scene.fake.state, { id, hard: true });
     await say(id, "Two");
     await shown(id);
-    expect(shownIn(scene.fake, id)?.map(({ text }) => text)).toEqual(["One", "Two"]);
+    const texts = shownIn(scene.fake, id)?.map(({ text }) => text);
+    expect(texts).toEqual(["One", "From there", expect.any(String), "Two"]);
   });
 
   it("loses nothing but the message that Stream refuses for good", async () => {
