@@ -179,8 +179,13 @@ async function takeEdit(deps: TakeOverDeps, conversation: Conversation, edited: 
     return DONE;
   }
   const actor = actorIn(conversation, before.senderId ?? conversation.userId);
-  await editPost(turns, actor, { id: before.id, content, also: [guard(newerState, state)] });
-  return DONE;
+  try {
+    await editPost(turns, actor, { id: before.id, content, also: [guard(newerState, state)] });
+    return DONE;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== "validation_failed") throw error;
+    return refuseEdit(deps, { before, event: edited.event, reason: error.code }); // its history is full
+  }
 }
 
 async function takeDeletion(
