@@ -19,7 +19,6 @@ import { SHORTEST_LIMIT } from "./parts.ts";
 export type MirrorDeps = MessageDeps & {
   /** Not one that announces. */
   readonly db: Db;
-  readonly log: { error(fields: object, message: string): void };
 };
 
 /** Who chats waits less long than a webhook, also for what a process that died had claimed. */

@@ -12,7 +12,10 @@ import { mostParts, type Part, partId, partsOf } from "./parts.ts";
 
 /** A message of a session as it stands in the channel. Whatever is done here may be done again. */
 
-export type MessageDeps = ChannelDeps & { readonly growth: Growth };
+export type MessageDeps = ChannelDeps & {
+  readonly growth: Growth;
+  readonly log: { error(fields: object, message: string): void };
+};
 
 type Place = Stoppable & {
   channel: Mirrored;
@@ -34,7 +37,12 @@ export async function showMessage(deps: MessageDeps, post: Post, place: Place): 
   const parts = partsOf(post, { id, limit: place.channel.limit });
   if (post.editedAt !== null) await removeParts(deps, post, { ...place, keep: parts.length });
   const userId = await senderOf(deps, post, place);
-  const shown = await showParts(deps, parts, { ...place, userId, isOpen, isSystem: post.role === "system" });
+  const said = { ...place, userId, isOpen, isSystem: post.role === "system" };
+  const shown = await showParts(deps, parts, said).catch((error) => {
+    if (!isFailure(error, "too_big") || post.extensions.length === 0) throw error;
+    deps.log.error({ message_id: post.id }, "Stream Chat finds a message's attachments too large; it has none there");
+    return showParts(deps, partsOf({ ...post, extensions: [] }, { id, limit: place.channel.limit }), said);
+  });
   await showReactions(deps, post, { shown: shown.first, signal: place.signal });
   if (post.role === "assistant")
     await deps.growth.tell(post, { channel: place.channel, ...shown, signal: place.signal });

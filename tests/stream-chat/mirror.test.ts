@@ -79,6 +79,15 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     expect(scene.fake.reactions(first.id)).toEqual({});
   });
 
+  it("is shown what a message says also where what hangs on it is more than Stream takes", async () => {
+    const id = await newSession();
+    const url = `https://x.test/${"a".repeat(2_000)}`;
+    const extensions = [1, 2, 3].map((n) => ({ extension_type: "attachment", data: { url: url + n } }));
+    const { id: messageId } = await say(id, "Look", { sender_type: "user", sender_id: "ada", extensions });
+    await shown(id);
+    expect(messageIn(messageId)).toMatchObject({ text: "Look", attachments: [] });
+  });
+
   it("leaves alone a reaction that a client has just added there", async () => {
     const id = await newSession();
     const { id: messageId } = await say(id, "Nice");
