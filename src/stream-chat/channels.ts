@@ -49,12 +49,12 @@ export async function openChannel(
   };
 }
 
-/** What is set anew, and what is taken away. */
-export type Change = Stoppable & { set?: Record<string, unknown>; unset?: readonly string[] };
+/** What is set anew. */
+export type Change = Stoppable & { set: Record<string, unknown> };
 
 /** Changes some of a channel's fields: its own, or `frozen`. https://getstream.io/chat/docs/node/channel_update/ */
-export const updateChannel = (stream: StreamChat, id: string, { set = {}, unset = [], signal }: Change) =>
-  change(stream, id, { method: "PATCH", body: { set, unset }, signal });
+export const updateChannel = (stream: StreamChat, id: string, { set, signal }: Change) =>
+  change(stream, id, { method: "PATCH", body: { set }, signal });
 
 type Members = Stoppable & { members: readonly string[] };
 
@@ -65,13 +65,9 @@ export const addMembers = (stream: StreamChat, id: string, { members, signal }: 
 export const removeMembers = (stream: StreamChat, id: string, { members, signal }: Members) =>
   change(stream, id, { method: "POST", body: { remove_members: members }, signal });
 
-/** Takes a channel away, for good and with all its messages unless `hard` is false: then it is only hidden. Throws `not_found`. */
-export async function deleteChannel(
-  stream: StreamChat,
-  id: string,
-  { hard = true, signal }: Stoppable & { hard?: boolean } = {},
-): Promise<void> {
-  const query = { hard_delete: String(hard) };
+/** Takes a channel away, for good and with all its messages. Throws `not_found`. */
+export async function deleteChannel(stream: StreamChat, id: string, { signal }: Stoppable = {}): Promise<void> {
+  const query = { hard_delete: "true" };
   await done(stream, { kind: "DeleteChannel", method: "DELETE", path: channelPath(id), query, signal });
 }
 

@@ -108,7 +108,7 @@ describe.each(databases)("with $database, Stream", ({ fresh }) => {
   });
 });
 
-it("agents leave the channel, whichever of two instances had shown that they came", async (test) => {
+it.concurrent("agents leave the channel, whichever of two instances had shown that they came", async (test) => {
   const fake = await fakeForTest(test);
   const env = { DATABASE_URL: await databases[1].fresh(), ...fake.env };
   const [one, other] = [await appForTest(test, env), await appForTest(test, env)];
@@ -130,7 +130,7 @@ it("agents leave the channel, whichever of two instances had shown that they cam
   await Promise.all(Array.from({ length: 5 }, comeAndGo)); // any instance may find a change first
 });
 
-it("what was said while no more than sessions were shown comes with the agent", async (test) => {
+it.concurrent("what was said while no more than sessions were shown comes with the agent", async (test) => {
   const fake = await fakeForTest(test);
   const env = { DATABASE_URL: await databases[0].fresh(), ...fake.env };
   const all = await startApp(env);
