@@ -9,9 +9,9 @@ export type Channel = {
   /** In characters; null where the answer does not say. */
   maxMessageLength: number | null;
   frozen: boolean;
-  /** Ids of users, as far as the answer has them; null where it has none. */
-  members: string[] | null;
   name: string | null;
+  /** In milliseconds, by Stream's clock; null where the answer does not say. */
+  createdAt: number | null;
   /** What this service has noted on it. */
   parley: unknown;
 };
@@ -20,10 +20,10 @@ const state = z.object({
   channel: z.object({
     frozen: z.boolean().catch(false),
     name: z.string().nullish().catch(null),
+    created_at: z.coerce.date().nullish().catch(null),
     parley: z.unknown().optional(),
     config: z.object({ max_message_length: z.number().int().positive().nullish().catch(null) }).nullish(),
   }),
-  members: z.array(z.object({ user_id: z.string().nullish(), user: z.object({ id: z.string() }).nullish() })).nullish(),
 });
 
 type Opening = Stoppable & { createdById: string; members?: readonly string[]; custom?: Record<string, unknown> };
@@ -39,23 +39,22 @@ export async function openChannel(
 ): Promise<Channel> {
   const body = { data: { ...custom, created_by_id: createdById, ...(members && { members }) }, state: false };
   const asked = { kind: "GetOrCreateChannel", method: "POST", path: `${channelPath(id)}/query`, body, signal } as const;
-  const { channel, members: found } = await stream.call(asked, state);
-  const ids = found?.flatMap(({ user_id, user }) => user_id ?? user?.id ?? []) ?? [];
+  const { channel } = await stream.call(asked, state);
   return {
     maxMessageLength: channel.config?.max_message_length ?? null,
     frozen: channel.frozen,
-    members: ids.length > 0 ? ids : null,
     name: channel.name ?? null,
+    createdAt: channel.created_at?.getTime() ?? null,
     parley: channel.parley,
   };
 }
 
-/** What is set anew, and what is taken away. */
-export type Change = Stoppable & { set?: Record<string, unknown>; unset?: readonly string[] };
+/** What is set anew. */
+export type Change = Stoppable & { set: Record<string, unknown> };
 
 /** Changes some of a channel's fields: its own, or `frozen`. https://getstream.io/chat/docs/node/channel_update/ */
-export const updateChannel = (stream: StreamChat, id: string, { set = {}, unset = [], signal }: Change) =>
-  change(stream, id, { method: "PATCH", body: { set, unset }, signal });
+export const updateChannel = (stream: StreamChat, id: string, { set, signal }: Change) =>
+  change(stream, id, { method: "PATCH", body: { set }, signal });
 
 type Members = Stoppable & { members: readonly string[] };
 
@@ -66,13 +65,9 @@ export const addMembers = (stream: StreamChat, id: string, { members, signal }: 
 export const removeMembers = (stream: StreamChat, id: string, { members, signal }: Members) =>
   change(stream, id, { method: "POST", body: { remove_members: members }, signal });
 
-/** Takes a channel away, for good and with all its messages unless `hard` is false: then it is only hidden. Throws `not_found`. */
-export async function deleteChannel(
-  stream: StreamChat,
-  id: string,
-  { hard = true, signal }: Stoppable & { hard?: boolean } = {},
-): Promise<void> {
-  const query = { hard_delete: String(hard) };
+/** Takes a channel away, for good and with all its messages. Throws `not_found`. */
+export async function deleteChannel(stream: StreamChat, id: string, { signal }: Stoppable = {}): Promise<void> {
+  const query = { hard_delete: "true" };
   await done(stream, { kind: "DeleteChannel", method: "DELETE", path: channelPath(id), query, signal });
 }
 

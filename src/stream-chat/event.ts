@@ -135,9 +135,6 @@ export function attachmentsOf({ attachments }: EventMessage): NewExtension[] {
 /** The message says what we wrote: whatever it was, it is no edit of somebody's. */
 export const isEcho = ({ text, parley }: EventMessage): boolean => parley?.hash === hashOf(text ?? "");
 
-/** The message at Stream of which this may be a later part, as the mirror names them: `{id}-2`. */
-export const partOf = (streamId: string): string | null => /^(.+)-(?:[2-9]|[1-9]\d{1,3})$/.exec(streamId)?.[1] ?? null;
-
 /** A message that is heard of so long after it was said, in milliseconds, is heard of by an edit. */
 const OLD_MS = 300_000;
 

@@ -96,17 +96,20 @@ export function startGrowth(deps: GrowthDeps): Growth {
   };
 }
 
-const hasGrown = ({ n, length, sending, since }: Growing, now: Standing): boolean =>
-  !sending && performance.now() - since >= PAUSE_MS && (n !== now.n || length !== now.text.length);
+const hasGrown = ({ n, length, sending, since, channel }: Growing, now: Standing): boolean =>
+  !sending &&
+  performance.now() - since >= PAUSE_MS &&
+  (n !== now.n || length !== Math.min(now.text.length, channel.limit));
 
 async function showGrown(deps: GrowthDeps, one: Growing, { n, text }: Standing): Promise<void> {
   const { stream, assistantId } = deps;
   const signal = AbortSignal.timeout(UPDATE_MS);
   const state = text === "" ? "AI_STATE_THINKING" : "AI_STATE_GENERATING";
   if (state !== one.state) await indicate(deps, one, { state, signal });
-  const set = { text: text.slice(0, one.channel.limit).toWellFormed(), ai_generated: true, generating: true };
+  const shown = text.slice(0, one.channel.limit);
+  const set = { text: shown.toWellFormed(), ai_generated: true, generating: true };
   await updateEphemeral(stream, one.messageId, { set, userId: assistantId, signal });
-  Object.assign(one, { n, length: text.length, state });
+  Object.assign(one, { n, length: shown.length, state });
 }
 
 /** No state: there is nothing more to wait for. */

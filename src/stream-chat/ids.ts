@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { and, eq, inArray, sql } from "drizzle-orm";
+import { eq, inArray, sql } from "drizzle-orm";
 import { type Db, type Step, statement, step } from "../db/db.ts";
 import type { Message } from "../db/tables.ts";
 
@@ -67,10 +67,9 @@ export const isNotDeleted = statement(["id"], (db, $) => {
 const setBack = statement(["id", "messageId"], (db, $) => {
   const { conversations: c, messages: m } = db.tables;
   const before = sql`(select ${m.rev} - 1 from ${m} where ${m.id} = ${$.messageId})`;
-  return db
-    .update(c)
-    .set({ mirrored: before })
-    .where(and(eq(c.id, $.id), sql`${c.mirrored} > ${before}`));
+  // Moved it is in any case: who is about to note that all was shown may have shown it before it was changed there.
+  const mirrored = sql`case when ${c.mirrored} > ${before} then ${before} else ${c.mirrored} - 1 end`;
+  return db.update(c).set({ mirrored }).where(eq(c.id, $.id));
 });
 
 /** Has the mirror show a message once more as it is here: what was made of it at Stream does not stand. */

@@ -4,6 +4,7 @@ import { createLine } from "../outbox/line.ts";
 import { PACE, retryDelay } from "../outbox/pace.ts";
 import { type MessageEvent, type ReactionEvent, readEvent, type StreamEvent, streamEvent } from "./event.ts";
 import * as rows from "./inbox-rows.ts";
+import { createKnown } from "./known.ts";
 import { type Delivery, openDelivery, type Signer } from "./signature.ts";
 import { type Outcome, refused, type TakeOverDeps, takeMessage } from "./take-over.ts";
 import { takeReaction } from "./take-reaction.ts";
@@ -37,7 +38,7 @@ const LOOK = 64;
 const KEPT_MS = 24 * 60 * 60 * 1000;
 const FORGET_MS = 600_000;
 
-export type InboxDeps = TakeOverDeps &
+export type InboxDeps = Omit<TakeOverDeps, "refusals"> &
   Signer & {
     readonly log: Record<"error" | "warn", (fields: object, message: string) => void>;
     readonly pace?: InboxPace;
@@ -61,6 +62,7 @@ export function startStreamInbox(deps: InboxDeps): StreamInbox {
   const { log, pace = INBOX_PACE } = deps;
   const { db } = deps.turns;
   const { leaseMs } = pace;
+  const working = { ...deps, pace, refusals: createKnown<string>(MOST_WAITING) };
   const queues = new Map<string, Waiting[]>();
   let waiting = 0;
   let isOver = false;
@@ -70,7 +72,7 @@ export function startStreamInbox(deps: InboxDeps): StreamInbox {
     const next = queue.shift();
     if (next) {
       waiting--;
-      await workOn({ ...deps, pace }, next).catch((error) =>
+      await workOn(working, next).catch((error) =>
         log.error({ err: error, webhook_id: next.id }, "an event of Stream Chat's could not be settled"),
       ); // it is looked for again once it is no longer held
     }
@@ -150,7 +152,7 @@ function once(log: InboxDeps["log"], failed: string, work: () => Promise<unknown
 /** Failures that may pass; every other one of ours is said for good. */
 const PASSING: readonly Code[] = ["not_found", "conversation_busy", "provider_unavailable", "internal_error"];
 
-type Working = InboxDeps & { readonly pace: InboxPace };
+type Working = InboxDeps & TakeOverDeps & { readonly pace: InboxPace };
 
 async function workOn(deps: Working, taken: Waiting): Promise<void> {
   const { pace, turns } = deps;

@@ -78,8 +78,8 @@ export async function deleteMessage(
   await stream.call({ kind: "DeleteMessage", method: "DELETE", path: messagePath(id), query, signal }, z.unknown());
 }
 
-const asBody = ({ set = {}, unset = [], userId, signal }: MessageChange) => ({
-  body: { set, unset, user: { id: userId } },
+const asBody = ({ set, userId, signal }: MessageChange) => ({
+  body: { set, user: { id: userId } },
   signal,
 });
 

@@ -12,15 +12,13 @@ import { channelIdOf, streamIdsOf } from "./ids.ts";
 import { createKnown } from "./known.ts";
 import { type Mirrored, openMirrored, showSession } from "./mirrored-channel.ts";
 import { type MessageDeps, showMessage } from "./mirrored-message.ts";
+import { SHORTEST_LIMIT } from "./parts.ts";
 
 /** Conversations as channels: what has changed since the cursor is shown as it stands now. */
 
 export type MirrorDeps = MessageDeps & {
   /** Not one that announces. */
   readonly db: Db;
-  /** Which conversations: all, or those that people are in. */
-  readonly which: "all" | "sessions";
-  readonly log: { error(fields: object, message: string): void };
 };
 
 /** Who chats waits less long than a webhook, also for what a process that died had claimed. */
@@ -36,9 +34,6 @@ export const STREAM_PACE: Pace = {
 const MOST_MESSAGES = 50;
 /** Channels that are remembered. */
 const MOST_CHANNELS = 10_000;
-
-/** A channel that takes no more than this, in characters, is not to be served. */
-const SHORTEST = 100;
 
 const LATE = new Error("the claim was lost");
 
@@ -68,7 +63,7 @@ export function streamOutlet(deps: MirrorDeps, pace: Pace = STREAM_PACE): Outlet
   }
   function heed(reason: StreamChatError["kind"], id: string): void {
     const channel = channels.get(id);
-    if (reason === "too_long" && channel) channel.limit = Math.max(SHORTEST, Math.floor(channel.limit / 2));
+    if (reason === "too_long" && channel) channel.limit = Math.max(SHORTEST_LIMIT, Math.floor(channel.limit / 2));
     if (reason !== "not_found") return;
     channels.forget(id); // it was deleted there, or somebody in it was
     deps.people.clear();
@@ -91,10 +86,7 @@ async function show(deps: Ways, { session, channels, progress }: Shown): Promise
     return;
   }
   const after = progress.rev;
-  const channel =
-    channels.get(session.id) ??
-    (await openMirrored(deps, session, { id: await channelIdOf(db, session.id), isNew: after < 0, signal }));
-  channels.put(session.id, channel);
+  const channel = await channelFor(deps, { session, channels, progress });
   if (!channel.isWhole) {
     if (after >= 0) {
       progress.rev = -1; // from the beginning, which is noted before the channel says that it has begun
@@ -115,6 +107,17 @@ async function show(deps: Ways, { session, channels, progress }: Shown): Promise
   if (due.at(-1)?.upTo != null) return; // there is more
   await orLeaveOut(deps, showSession(deps, session, { channel, signal }), of);
   progress.rev = session.rev;
+}
+
+/** The channel of a session, as it is remembered, or read again where others have shown more of it since. */
+async function channelFor(deps: Ways, { session, channels, progress }: Shown): Promise<Mirrored> {
+  const known = channels.get(session.id);
+  if (known?.progress.rev === progress.rev) return channels.put(session.id, Object.assign(known, { progress }));
+  const { db, signal } = deps;
+  const how = { id: await channelIdOf(db, session.id), isNew: progress.rev < 0, signal };
+  const opened = await openMirrored(deps, session, how);
+  const limit = Math.min(opened.limit, known?.limit ?? opened.limit);
+  return channels.put(session.id, { ...opened, limit, progress });
 }
 
 const FOR_GOOD: readonly StreamChatError["kind"][] = ["refused", "too_big", "not_kept"];

@@ -6,11 +6,18 @@ import { needUsers, type PeopleDeps } from "./known-people.ts";
 
 /** A conversation as a channel. */
 
-export type ChannelDeps = PeopleDeps;
+export type ChannelDeps = PeopleDeps & {
+  /** Which conversations are shown: all, or those that people are in. */
+  readonly which: "all" | "sessions";
+};
 
 /** A channel as this process knows it to be. */
 export type Mirrored = {
   readonly id: string;
+  /** When it was made, in milliseconds: what was said there before is not in it. */
+  readonly since: number;
+  /** The revision up to which this process has shown it. Where the cursor is elsewhere, another has, and knows better. */
+  progress: { readonly rev: number };
   /** Characters of one message. */
   limit: number;
   /** All of the conversation is there up to the revision that the cursor says; else it says nothing. */
@@ -24,15 +31,15 @@ export type Mirrored = {
 /** What Stream takes where a channel does not say, in characters. */
 const LIMIT = 5_000;
 
-const mark = z.object({ whole: z.boolean(), agent_id: z.string().nullable() }).loose();
+const mark = z.object({ whole: z.boolean(), live: z.boolean(), agent_id: z.string().nullable() }).loose();
 
 /** Makes the channel of a session, or finds it. */
 export async function openMirrored(
   deps: ChannelDeps,
   session: Conversation,
   { id, isNew, signal }: { id: string; isNew: boolean } & Stoppable,
-): Promise<Mirrored> {
-  const { stream, assistantId } = deps;
+): Promise<Omit<Mirrored, "progress">> {
+  const { stream, assistantId, which } = deps;
   const people = [session.userId, ...(session.agentId === null ? [] : [session.agentId])];
   const members = [assistantId, ...(await needUsers(deps, people, { signal }))];
   const custom = stateOf(session, isNew);
@@ -42,8 +49,10 @@ export async function openMirrored(
   if (!said) await addMembers(stream, id, { members, signal });
   return {
     id,
+    since: opened.createdAt ?? 0,
     limit: opened.maxMessageLength ?? LIMIT,
-    isWhole: said?.whole ?? false,
+    // One from when all were shown, and nobody was in it, has missed what was said since.
+    isWhole: said ? said.whole && (which === "all" || said.live) : false,
     agentId: said ? said.agent_id : session.agentId,
     isFrozen: opened.frozen,
     state: JSON.stringify({ ...(opened.name !== null && { name: opened.name }), parley: opened.parley }),
@@ -76,6 +85,6 @@ export async function showSession(
 }
 
 /** A name that somebody has given the channel there stays while the session has none. */
-function stateOf({ title, status, control, agentId }: Conversation, whole: boolean) {
-  return { ...(title !== null && { name: title }), parley: { whole, status, control, agent_id: agentId } };
+function stateOf({ title, isLive: live, status, control, agentId }: Conversation, whole: boolean) {
+  return { ...(title !== null && { name: title }), parley: { whole, live, status, control, agent_id: agentId } };
 }

@@ -8,11 +8,14 @@ import { needUsers } from "./known-people.ts";
 import { deleteMessage, getMessage, type StreamMessage, sendMessage, updateMessage } from "./messages.ts";
 import type { ChannelDeps, Mirrored } from "./mirrored-channel.ts";
 import { showReactions } from "./mirrored-reactions.ts";
-import { type Part, partId, partsOf } from "./parts.ts";
+import { mostParts, type Part, partId, partsOf } from "./parts.ts";
 
 /** A message of a session as it stands in the channel. Whatever is done here may be done again. */
 
-export type MessageDeps = ChannelDeps & { readonly growth: Growth };
+export type MessageDeps = ChannelDeps & {
+  readonly growth: Growth;
+  readonly log: { error(fields: object, message: string): void };
+};
 
 type Place = Stoppable & {
   channel: Mirrored;
@@ -27,14 +30,19 @@ type Place = Stoppable & {
 export async function showMessage(deps: MessageDeps, post: Post, place: Place): Promise<void> {
   const { origin } = place;
   if (post.deletedAt !== null || post.supersededAt !== null) return hideMessage(deps, post, place);
-  if (origin !== undefined && post.rev === post.seq) return; // as it came
+  if (origin !== undefined && post.rev === post.seq && post.createdAt >= place.channel.since) return; // as it came
   const isOpen = post.status === "in_progress";
   if (!isOpen) await deps.growth.end(post.id);
   const id = origin ?? post.id;
   const parts = partsOf(post, { id, limit: place.channel.limit });
-  if (post.editedAt !== null) await removeParts(deps, id, { ...place, keep: parts.length });
+  if (post.editedAt !== null) await removeParts(deps, post, { ...place, keep: parts.length });
   const userId = await senderOf(deps, post, place);
-  const shown = await showParts(deps, parts, { ...place, userId, isOpen, isSystem: post.role === "system" });
+  const said = { ...place, userId, isOpen, isSystem: post.role === "system" };
+  const shown = await showParts(deps, parts, said).catch((error) => {
+    if (!isFailure(error, "too_big") || post.extensions.length === 0) throw error;
+    deps.log.error({ message_id: post.id }, "Stream Chat finds a message's attachments too large; it has none there");
+    return showParts(deps, partsOf({ ...post, extensions: [] }, { id, limit: place.channel.limit }), said);
+  });
   await showReactions(deps, post, { shown: shown.first, signal: place.signal });
   if (post.role === "assistant")
     await deps.growth.tell(post, { channel: place.channel, ...shown, signal: place.signal });
@@ -43,18 +51,21 @@ export async function showMessage(deps: MessageDeps, post: Post, place: Place): 
 /** A message is softly deleted, so that its place is seen; of further parts nothing is left. */
 async function hideMessage(deps: MessageDeps, post: Post, place: Place): Promise<void> {
   await deps.growth.end(post.id);
+  await removeParts(deps, post, { ...place, keep: 1 });
   const id = place.origin ?? post.id;
-  await removeParts(deps, id, { ...place, keep: 1 });
   await unlessMissing(deleteMessage(deps.stream, id, { hard: false, signal: place.signal }));
 }
 
 const marked = z.object({ parley: z.object({ parts: z.number() }) });
 
-/** Removes the parts that an earlier text had and this one has not, the last first: the first one says how many there are. */
-async function removeParts({ stream }: MessageDeps, id: string, { keep, signal }: Stoppable & { keep: number }) {
-  const before = marked.safeParse(await unlessMissing(getMessage(stream, id, { signal }))).data;
-  for (let part = before?.parley.parts ?? 1; part > keep; part--) {
-    await unlessMissing(deleteMessage(stream, partId(id, part), { hard: true, signal }));
+/**
+ * Removes the parts that an earlier text had and this one has not, the last first: the first one says how many there are.
+ * Its author may say anything there.
+ */
+async function removeParts({ stream }: MessageDeps, post: Post, { keep, origin, signal }: Place & { keep: number }) {
+  const before = marked.safeParse(await unlessMissing(getMessage(stream, origin ?? post.id, { signal }))).data;
+  for (let part = Math.min(before?.parley.parts ?? 1, mostParts(post)); part > keep; part--) {
+    await unlessMissing(deleteMessage(stream, partId(post.id, part), { hard: true, signal }));
   }
 }
 

@@ -21,15 +21,33 @@ export type Part = { id: string; text: string; fields: { parley: Mark; [custom: 
 /** The first 16 hexadecimal digits of a text's SHA-256. */
 export const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
 
-/** The first part has the message's own id at Stream. */
-export const partId = (id: string, part: number): string => (part === 1 ? id : `${id}-${part}`);
+/** A further part's id, from 2: by the message's id here, so that nobody's choice of an id at Stream leads to another's message. */
+export const partId = (messageId: string, part: number): string => `${messageId}-${part}`;
+
+/** The message of which something with this id at Stream may be a further part; null where it is none. */
+export const partOf = (streamId: string): string | null =>
+  /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?:[2-9]|[1-9]\d{1,3})$/.exec(streamId)?.[1] ?? null;
+
+/** What a message says and said before. */
+export const textsOf = ({ content, extensions }: Post): string[] => [
+  content,
+  ...extensions.flatMap(({ type, data }) => (type === "edit_history" ? [String(data["content"])] : [])),
+];
+
+/** As many parts as a message can have had, whatever a channel took. */
+export const mostParts = (post: Post): number =>
+  Math.ceil(Math.max(...textsOf(post).map(({ length }) => length)) / (SHORTEST_LIMIT * (1 - TAIL)));
 
 /** What is shown of a message that stands and is `id` at Stream: one part at least, none longer than `limit`. */
 export function partsOf(post: Post, { id, limit }: { id: string; limit: number }): Part[] {
   const texts = split(post.status === "in_progress" ? "" : post.content, limit);
   return texts.map((text, i) => {
     const parley = { rev: post.rev, hash: hashOf(text), part: i + 1, parts: texts.length };
-    return { id: partId(id, i + 1), text, fields: { ...fieldsOf(post), ...(i === 0 && hangingOn(post)), parley } };
+    return {
+      id: i === 0 ? id : partId(post.id, i + 1),
+      text,
+      fields: { ...fieldsOf(post), ...(i === 0 && hangingOn(post)), parley },
+    };
   });
 }
 
@@ -47,6 +65,9 @@ function attachmentOf({ url, name, mime_type, size }: Metadata) {
   const at = isImage ? { type: "image", image_url: url } : { type: "file", asset_url: url };
   return { ...at, title: name, mime_type, file_size: size };
 }
+
+/** A channel that takes no more than this, in characters, is not to be served. */
+export const SHORTEST_LIMIT = 100;
 
 /** A part ends at the end of a line, or of a word, where there is one in its last fifth. */
 const TAIL = 0.2;

@@ -1,7 +1,11 @@
 import { eq } from "drizzle-orm";
+import { findPost, type Post } from "../core/thread.ts";
 import { type Db, statement } from "../db/db.ts";
 import type { Conversation, Message } from "../db/tables.ts";
+import type { StreamEvent } from "./event.ts";
 import { conversationIdOf, messageIdOf } from "./ids.ts";
+import { partOf } from "./parts.ts";
+import { actorIn } from "./people.ts";
 
 /**
  * What an event is about, as it stands here. No caller stands behind these statements: Stream's signature does, and who of
@@ -9,13 +13,13 @@ import { conversationIdOf, messageIdOf } from "./ids.ts";
  */
 
 /** A message that is here already; `changedAt`: when the newest state of it was made that was taken over from Stream. */
-export type Known = { message: Message; changedAt: number | null };
+export type KnownMessage = { message: Message; changedAt: number | null };
 
 export type Place = {
   conversationId: string;
   messageId: string;
   conversation: Conversation | null;
-  known: Known | null;
+  known: KnownMessage | null;
   /** Why nothing more comes of it: the conversation was deleted here, or the message's id is that of another's. */
   refusal: "conversation_deleted" | "id_taken" | null;
 };
@@ -39,16 +43,29 @@ const selectKnown = statement(["messageId"], (db, $) => {
     .where(eq(m.id, $.messageId));
 });
 
+/** A message by its id here. */
+const findKnown = async (db: Db, messageId: string): Promise<KnownMessage | null> =>
+  (await db.all(selectKnown, { messageId }))[0] ?? null;
+
 /** What a channel and a message of Stream's are here. */
 export async function findPlace(db: Db, channelId: string, streamId: string): Promise<Place> {
   const ids = { conversationId: conversationIdOf(channelId), messageId: messageIdOf(streamId) };
-  const [[conversation], [tombstone], [known]] = await Promise.all([
+  const [[conversation], [tombstone], known] = await Promise.all([
     db.all(selectConversation, ids),
     db.all(selectTombstone, ids),
-    db.all(selectKnown, ids),
+    findKnown(db, ids.messageId),
   ]);
   const isDeleted = !conversation && tombstone !== undefined;
-  const isTaken = known !== undefined && known.message.conversationId !== ids.conversationId;
+  const isTaken = known !== null && known.message.conversationId !== ids.conversationId;
   const refusal = isDeleted ? "conversation_deleted" : isTaken ? "id_taken" : null;
-  return { ...ids, conversation: conversation ?? null, known: known ?? null, refusal };
+  return { ...ids, conversation: conversation ?? null, known, refusal };
+}
+
+/** The message of which one that is not here is a later part, by its id and mark; both may be somebody else's. */
+export async function wholeOf(db: Db, { conversation }: Place, { message }: StreamEvent): Promise<Post | null> {
+  const whole = partOf(message.id);
+  if (whole === null || !conversation || !message.parley) return null;
+  const known = await findKnown(db, whole);
+  if (known?.message.conversationId !== conversation.id) return null;
+  return findPost(db, actorIn(conversation, conversation.userId), whole);
 }

@@ -3,7 +3,7 @@ import { AppError, type Code } from "../core/errors.ts";
 import type { TurnDeps } from "../core/live.ts";
 import { deletePost, editPost } from "../core/post-changes.ts";
 import { post } from "../core/posting.ts";
-import { findPost, type Post } from "../core/thread.ts";
+import type { Post } from "../core/thread.ts";
 import { beginTurn } from "../core/turns.ts";
 import { guard, isConflict } from "../db/db.ts";
 import type { Conversation, Message } from "../db/tables.ts";
@@ -17,13 +17,13 @@ import {
   isGone,
   isSaid,
   type MessageEvent,
-  partOf,
-  type StreamEvent,
   timeIn,
 } from "./event.ts";
 import { cameFromStream, channelSteps, isNotDeleted, newerState, noteState, showAgain } from "./ids.ts";
+import type { Known } from "./known.ts";
+import { hashOf, textsOf } from "./parts.ts";
 import { actorIn, isBy, ownerIn, ownerOf, type Person, personOf } from "./people.ts";
-import { findPlace, type Known, type Place } from "./place.ts";
+import { findPlace, type KnownMessage, type Place, wholeOf } from "./place.ts";
 
 /** What is made of a message's state at Stream: whichever state comes first or twice, the newest stands. */
 
@@ -31,6 +31,8 @@ export type TakeOverDeps = {
   readonly turns: TurnDeps;
   /** As which user of Stream the assistant speaks. */
   readonly assistantId: string;
+  /** Of messages by their ids there: which text, by its hash, was refused last and has not given way since. */
+  readonly refusals: Known<string>;
 };
 
 /** How an event ended; `refused` can never work, and `unknown` is of something that may still come. */
@@ -43,21 +45,32 @@ export const refused = (reason: string): Outcome => ({ kind: "refused", reason }
 /** Takes over what a message says now, or that it is gone. Throws where trying again may help. */
 export async function takeMessage(deps: TakeOverDeps, event: MessageEvent): Promise<Outcome> {
   const { message, channel_id: channelId } = event;
+  if (isEcho(message)) deps.refusals.forget(message.id);
   const place = await findPlace(deps.turns.db, channelId, message.id);
   const { conversation, known, refusal } = place;
   if (refusal) return refused(refusal);
   if (conversation && known) {
     return isGone(event) ? takeDeletion(deps, conversation, known) : takeEdit(deps, conversation, { known, event });
   }
-  const whole = await wholeOf(deps, place, event);
+  const whole = await wholeOf(deps.turns.db, place, event);
   if (!whole) return isGone(event) ? UNKNOWN : takeUnknown(deps, place, event);
   if (isGone(event) || saysPart(whole, message.text ?? "")) return DONE;
-  return event.type === "message.new" ? takeUnknown(deps, place, event) : refuseEdit(deps, whole, "one_of_parts");
+  return event.type === "message.new"
+    ? takeUnknown(deps, place, event)
+    : refuseEdit(deps, { before: whole, event, reason: "one_of_parts" });
 }
 
-/** What was made of a message at Stream is not taken over, so it does not stand there either. */
-async function refuseEdit({ turns }: TakeOverDeps, message: Message, reason: string): Promise<Outcome> {
-  await showAgain(turns.db, message);
+type Refused = { before: Message; event: MessageEvent; reason: string };
+
+/**
+ * What was made of a message at Stream is not taken over, so it does not stand there either; unless it is what Stream makes
+ * of it by itself (a word list that masks, say): showing it again and again would never end.
+ */
+async function refuseEdit({ turns, refusals }: TakeOverDeps, { before, event, reason }: Refused): Promise<Outcome> {
+  const { id, text } = event.message;
+  const hash = hashOf(text ?? "");
+  if (refusals.get(id) !== hash) await showAgain(turns.db, before);
+  refusals.put(id, hash);
   return refused(reason);
 }
 
@@ -72,24 +85,8 @@ async function takeUnknown(deps: TakeOverDeps, { conversation, conversationId }:
   return takeMessage(deps, event);
 }
 
-/** The message of which one that is not here is a later part, by its id and mark; both may be somebody else's. */
-export async function wholeOf(
-  { turns }: TakeOverDeps,
-  { conversation }: Place,
-  { message, channel_id: channelId }: StreamEvent,
-): Promise<Post | null> {
-  const whole = partOf(message.id);
-  if (whole === null || !conversation || !message.parley) return null;
-  const { known, messageId } = await findPlace(turns.db, channelId, whole);
-  if (known?.message.conversationId !== conversation.id) return null;
-  return findPost(turns.db, actorIn(conversation, conversation.userId), messageId);
-}
-
 /** Whether a text stands in a message's, now or before: what somebody else says under the id of a part is not lost. */
-function saysPart({ content, extensions }: Post, text: string): boolean {
-  const said = [content, ...extensions.flatMap(({ type, data }) => (type === "edit_history" ? [data["content"]] : []))];
-  return said.some((one) => typeof one === "string" && one.includes(text));
-}
+const saysPart = (post: Post, text: string): boolean => textsOf(post).some((one) => one.includes(text));
 
 /** Where another was faster there is one now. */
 async function makeConversation({ turns, assistantId }: TakeOverDeps, id: string, event: MessageEvent): Promise<void> {
@@ -147,14 +144,15 @@ const actorOf = ({ kind, id }: Person, conversation: Conversation) =>
   kind === "owner" ? ownerIn(id) : actorIn(conversation, id);
 const roleOf = ({ kind }: Person) => (kind === "agent" ? "agent" : "user");
 
-type Edited = { known: Known; event: MessageEvent };
+type Edited = { known: KnownMessage; event: MessageEvent };
 
 /** Whether a message may say something else now than it does here. */
 function isNews({ known: { message, changedAt }, event }: Edited): boolean {
   const { type, message: there } = event;
   if (message.deletedAt !== null || type === "message.new" || isEcho(there)) return false; // nothing is older than that
-  // An answer as it grew, which was shown at an earlier revision.
-  if (message.role === "assistant" && there.parley?.rev !== message.rev) return false;
+  // An answer as it grows, or grew: that was shown at an earlier revision.
+  const isGrowing = message.status === "in_progress" || there.parley?.rev !== message.rev;
+  if (message.role === "assistant" && isGrowing) return false;
   return changedAt === null || timeIn(there.updated_at) >= changedAt;
 }
 
@@ -173,7 +171,7 @@ async function takeEdit(deps: TakeOverDeps, conversation: Conversation, edited: 
   const { message } = edited.event;
   const { message: before, changedAt } = edited.known;
   const refusal = refusalOf(before, message);
-  if (refusal) return refuseEdit(deps, before, refusal);
+  if (refusal) return refuseEdit(deps, { before, event: edited.event, reason: refusal });
   const [at, content] = [timeIn(message.updated_at), contentOf(message)];
   const state = { id: before.id, streamId: message.id, changedAt: at };
   if (content === before.content) {
@@ -181,11 +179,20 @@ async function takeEdit(deps: TakeOverDeps, conversation: Conversation, edited: 
     return DONE;
   }
   const actor = actorIn(conversation, before.senderId ?? conversation.userId);
-  await editPost(turns, actor, { id: before.id, content, also: [guard(newerState, state)] });
-  return DONE;
+  try {
+    await editPost(turns, actor, { id: before.id, content, also: [guard(newerState, state)] });
+    return DONE;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== "validation_failed") throw error;
+    return refuseEdit(deps, { before, event: edited.event, reason: error.code }); // its history is full
+  }
 }
 
-async function takeDeletion({ turns }: TakeOverDeps, conversation: Conversation, { message }: Known): Promise<Outcome> {
+async function takeDeletion(
+  { turns }: TakeOverDeps,
+  conversation: Conversation,
+  { message }: KnownMessage,
+): Promise<Outcome> {
   // Answers that failed or gave way to another are taken away there by ourselves.
   const isOver = message.supersededAt !== null || (message.role === "assistant" && message.status === "failed");
   if (message.deletedAt !== null || isOver) return DONE;

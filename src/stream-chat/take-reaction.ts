@@ -3,8 +3,8 @@ import { findPost } from "../core/thread.ts";
 import type { Extension } from "../db/tables.ts";
 import { type ReactionEvent, timeIn } from "./event.ts";
 import { actorIn, personOf } from "./people.ts";
-import { findPlace } from "./place.ts";
-import { DONE, type Outcome, refused, type TakeOverDeps, UNKNOWN, wholeOf } from "./take-over.ts";
+import { findPlace, wholeOf } from "./place.ts";
+import { DONE, type Outcome, refused, type TakeOverDeps, UNKNOWN } from "./take-over.ts";
 
 /** Takes over that somebody has reacted, or does no more. Throws where trying again may help. */
 export async function takeReaction(deps: TakeOverDeps, event: ReactionEvent): Promise<Outcome> {
@@ -15,7 +15,7 @@ export async function takeReaction(deps: TakeOverDeps, event: ReactionEvent): Pr
   if (refusal) return refused(refusal);
   // What we put there ourselves may be gone here since.
   if (reaction.user_id === assistantId || (event.type !== "reaction.deleted" && reaction.parley)) return DONE;
-  if (!conversation || !known) return (await wholeOf(deps, place, event)) ? DONE : UNKNOWN;
+  if (!conversation || !known) return (await wholeOf(turns.db, place, event)) ? DONE : UNKNOWN;
   if (known.message.deletedAt !== null) return DONE;
   const author = personOf({ id: reaction.user_id, role: "user" }, conversation).id;
   const actor = actorIn(conversation, author);

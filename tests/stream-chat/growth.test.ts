@@ -64,6 +64,23 @@ describe.each(databases.slice(0, 1))("an answer in the making at Stream", ({ fre
     expect(scene.fake.state.messages.get(messageId)).toMatchObject({ text: "Twice over", status: "completed" });
   });
 
+  it("is shown no more of once it is longer than a message may be", async () => {
+    const long = "x".repeat(6_000);
+    const [gate, other] = [createGate([long, "y", "z"]), createGate(["a", "b", "c", "d"])];
+    const first = await ask(gate.script);
+    gate.next();
+    await first.hears(`…${long.slice(0, 5_000)}`);
+    gate.next();
+    const second = await ask(other.script);
+    for (const text of ["…a", "…ab", "…abc"]) {
+      other.next();
+      await second.hears(text); // an answer's updates are half a second apart
+    }
+    for (const one of [gate, other]) one.open();
+    await mirrored(scene.app, scene.fake, first.id);
+    expect(told(scene.fake, first.messageId).filter((text) => text.startsWith("…x"))).toHaveLength(1);
+  });
+
   it("that is cancelled keeps what there was, and is no error", async () => {
     const gate = createGate(["Once ", "upon "]);
     const { id, turnId, messageId, hears } = await ask(gate.script);

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { eq } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { regenerate } from "../../src/core/answers.ts";
 import { addExtension } from "../../src/core/extensions.ts";
 import { deletePost, editPost } from "../../src/core/post-changes.ts";
+import { MOST_EXTENSIONS } from "../../src/core/posting.ts";
 import { findPost, type Post } from "../../src/core/thread.ts";
 import { conversationIdOf, messageIdOf } from "../../src/stream-chat/ids.ts";
 import { hashOf } from "../../src/stream-chat/parts.ts";
@@ -133,6 +135,17 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
     });
   });
 
+  it("an edit that finds no room in the history is shown again as it was", async () => {
+    const { inbox, session, talk, id, read } = await given();
+    const { conversations: c, messageExtensions: e } = handles.db.tables;
+    const hung = { messageId: id, type: "note", authorId: "ann", data: {}, createdAt: 1 };
+    await handles.db.insert(e).values(Array.from({ length: MOST_EXTENSIONS }, () => ({ id: randomUUID(), ...hung })));
+    await handles.db.update(c).set({ mirrored: 9 }).where(eq(c.id, session.id));
+    const edit = messageEvent("updated", talk, { id, text: "second", updated_at: at(1) });
+    expect(await inbox.work(edit)).toBe("validation_failed");
+    expect((await session.read()).mirrored).toBe((await read()).rev - 1);
+  });
+
   describe("a part of a long message of ours", () => {
     it("is known by its id and its text, and is not taken over", async () => {
       const { deps, inbox, talk, id, session, parley } = await given();
@@ -152,7 +165,7 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
       const { deps, inbox, session, talk, parley } = await given();
       await inbox.work(messageEvent("new", { ...talk, user: "eve" }, { id: "own", text: "short" }));
       await editPost(deps, ADMIN, { id: messageIdOf("own"), content: "so long, and its end" });
-      const part = { id: "own-2", text: " and its end", ...parley(" and its end") };
+      const part = { id: `${messageIdOf("own")}-2`, text: " and its end", ...parley(" and its end") };
       expect(await inbox.work(messageEvent("new", { ...talk, user: "eve" }, part))).toBeNull();
       await inbox.work(messageEvent("new", { ...talk, user: "eve" }, { id: "own-3", text: "its end" }));
       await inbox.work(reactionEvent("new", talk, { message: "own-3" }));

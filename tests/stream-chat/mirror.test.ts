@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { databases } from "../support/databases.ts";
 import { deleteChannel } from "../support/stream-chat-channels.ts";
+import { changeMessage } from "../support/stream-chat-messages.ts";
+import { messageEvent, signed } from "../support/stream-inbox.ts";
 import { mirrored, PATIENT, shownIn, useMirror } from "../support/stream-mirror.ts";
 
 const ADA = { user_id: "ada" };
@@ -77,6 +79,15 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     expect(scene.fake.reactions(first.id)).toEqual({});
   });
 
+  it("is shown what a message says also where what hangs on it is more than Stream takes", async () => {
+    const id = await newSession();
+    const url = `https://x.test/${"a".repeat(2_000)}`;
+    const extensions = [1, 2, 3].map((n) => ({ extension_type: "attachment", data: { url: url + n } }));
+    const { id: messageId } = await say(id, "Look", { sender_type: "user", sender_id: "ada", extensions });
+    await shown(id);
+    expect(messageIn(messageId)).toMatchObject({ text: "Look", attachments: [] });
+  });
+
   it("leaves alone a reaction that a client has just added there", async () => {
     const id = await newSession();
     const { id: messageId } = await say(id, "Nice");
@@ -106,6 +117,20 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     await scene.app.call("DELETE", `/api/v1/messages/${messageId}`);
     await shown(id);
     expect(partsOf()).toBe(1);
+  });
+
+  it("has as many parts as this service has given it, whatever a client says there", async () => {
+    const id = await newSession();
+    const { id: messageId } = await say(id, "One");
+    await shown(id);
+    const set = { parley: { parts: 300 } };
+    changeMessage(scene.fake.state, { server: false, userId: "ada" }, { id: messageId, body: { set }, kept: true });
+    const deletions = () => scene.fake.calls.filter(({ kind }) => kind === "DeleteMessage").length;
+    const before = deletions();
+    await scene.app.call("DELETE", `/api/v1/messages/${messageId}`);
+    await say(id, "Two");
+    await expect.poll(() => shownIn(scene.fake, id)?.map(({ text }) => text), PATIENT).toEqual(["Two"]);
+    expect(deletions() - before).toBe(1);
   });
 
   it("goes when the conversation is deleted", async () => {
@@ -140,10 +165,16 @@ describe.each(databases)("a conversation at Stream, from $database,", ({ fresh }
     const id = await newSession();
     await say(id, "One");
     await shown(id);
+    const from = { id: scene.fake.as("ada").send(id, "From there"), text: "From there" };
+    const { bytes, headers } = signed(messageEvent("new", { channel: id, user: "ada" }, from));
+    await scene.app.call("POST", "/webhooks/stream", new TextDecoder().decode(bytes), headers);
+    await expect.poll(() => shownIn(scene.fake, id)?.map(({ status }) => status), PATIENT).toHaveLength(3);
+    await shown(id);
     deleteChannel(scene.fake.state, { id, hard: true });
     await say(id, "Two");
     await shown(id);
-    expect(shownIn(scene.fake, id)?.map(({ text }) => text)).toEqual(["One", "Two"]);
+    const texts = shownIn(scene.fake, id)?.map(({ text }) => text);
+    expect(texts).toEqual(["One", "From there", expect.any(String), "Two"]);
   });
 
   it("loses nothing but the message that Stream refuses for good", async () => {

@@ -108,6 +108,44 @@ describe.each(databases)("with $database, Stream", ({ fresh }) => {
   });
 });
 
+it.concurrent("agents leave the channel, whichever of two instances had shown that they came", async (test) => {
+  const fake = await fakeForTest(test);
+  const env = { DATABASE_URL: await databases[1].fresh(), ...fake.env };
+  const [one, other] = [await appForTest(test, env), await appForTest(test, env)];
+  async function comeAndGo() {
+    const { id } = (await one.call("POST", "/api/v1/sessions", { user_id: "ada" })).json;
+    const stands = (by: string, members: string[]) =>
+      until(`${by} to be in control`, () => {
+        const { custom, members: there = [] } = fake.channel(id) ?? {};
+        const { control } = (custom?.["parley"] ?? {}) as { control?: string };
+        return control === by && members.join() === there.toSorted().join();
+      });
+    const transfer = (app: TestApp, body: object) => app.call("POST", `/api/v1/sessions/${id}/transfer`, body);
+    await stands("assistant", ["ada", "assistant"]);
+    await transfer(other, { to: "agent", agent_id: "grace" });
+    await stands("agent", ["ada", "assistant", "grace"]);
+    await transfer(one, { to: "assistant" });
+    await stands("assistant", ["ada", "assistant"]);
+  }
+  await Promise.all(Array.from({ length: 5 }, comeAndGo)); // any instance may find a change first
+});
+
+it.concurrent("what was said while no more than sessions were shown comes with the agent", async (test) => {
+  const fake = await fakeForTest(test);
+  const env = { DATABASE_URL: await databases[0].fresh(), ...fake.env };
+  const all = await startApp(env);
+  const first = (await all.call("POST", "/api/chat/send", { message: "One" })).json;
+  const id = first.conversation_id;
+  await mirrored(all, fake, id);
+  await all.stop();
+  const some = await appForTest(test, { ...env, STREAM_MIRROR: "sessions" });
+  await some.call("POST", "/api/chat/send", { message: "Two", conversation_id: id });
+  await until("nothing to wait", async () => (await some.call("GET", "/api/v1/stream/status")).json.waiting === 0);
+  expect(shownIn(fake, id)).toHaveLength(2);
+  await some.call("POST", `/api/v1/sessions/${id}/transfer`, { to: "agent" });
+  await mirrored(some, fake, id);
+});
+
 describe("without Stream", () => {
   let app: TestApp;
   beforeAll(async () => {

@@ -93,6 +93,9 @@ describe.concurrent.each(databases)("whatever fails, on $database,", ({ fresh })
     await fake.up();
     await Promise.all(talks);
     fake.behave(() => undefined);
+    await fake.hooks.settled(); // what is told late begins turns
+    const status = async () => (await service.call("GET", "/api/v1/stream/status")).json;
+    await until("what was told to be worked on", async () => (await status()).events.waiting === 0);
 
     for (const id of ids) {
       const messages = async () => (await service.call("GET", `/api/v1/sessions/${id}/messages?limit=500`)).json;

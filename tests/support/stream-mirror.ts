@@ -26,9 +26,9 @@ export function shownIn(fake: FakeStream, channelId: string): Shown[] | undefine
     .filter((one) => isFirst(one) === 1)
     .map((first) => {
       const { parts = 1 } = (first["parley"] ?? {}) as { parts?: number };
-      const ids = Array.from({ length: parts }, (_, i) => (i === 0 ? first.id : `${first.id}-${i + 1}`));
+      const ids = Array.from({ length: parts }, (_, i) => (i === 0 ? first.id : `${messageIdOf(first.id)}-${i + 1}`));
       const text = ids.map((id) => messages.find((one) => one.id === id)?.text ?? `(no ${id})`).join("");
-      const extra = messages.filter((one) => one.id.startsWith(`${first.id}-`) && !ids.includes(one.id));
+      const extra = messages.filter((one) => one.id.startsWith(`${messageIdOf(first.id)}-`) && !ids.includes(one.id));
       const reactions = Object.entries(fake.reactions(first.id)).flatMap(([type, by]) =>
         by.map((who) => `${type} ${who}`),
       );
