@@ -21,9 +21,9 @@ const NEWEST = 2 ** 31 - 1;
 const selectPage = statement([...scopeSlots, "conversationId", "before", "limit"], (db, $) => {
   const m = db.tables.messages;
   const c = db.tables.conversations;
-  const { id, conversationId, seq, role, content, createdAt } = m;
+  const { id, seq, role, content, createdAt } = m;
   return db
-    .select({ id, conversationId, seq, role, content, createdAt })
+    .select({ id, seq, role, content, createdAt })
     .from(m)
     .innerJoin(c, eq(c.id, m.conversationId))
     .where(and(eq(m.conversationId, $.conversationId), inScope(db, $), lt(m.seq, $.before), listed(db)))
@@ -32,7 +32,7 @@ const selectPage = statement([...scopeSlots, "conversationId", "before", "limit"
 });
 
 /** What lists show of a message. */
-export type ListedMessage = Pick<Message, "id" | "conversationId" | "seq" | "role" | "content" | "createdAt">;
+export type ListedMessage = Pick<Message, "id" | "seq" | "role" | "content" | "createdAt">;
 
 export type MessagePage = { rows: ListedMessage[]; next: number | null };
 

@@ -95,15 +95,18 @@ export const verbsOf = (builder: Verbs): Verbs => ({
   delete: builder.delete.bind(builder),
 });
 
-/** Prepares statements for one handle and keeps them. */
-export function preparer<P>(source: Source): (statement: Step<unknown>["statement"]) => P {
+/** Prepares statements for one handle, has each finished, and keeps them. */
+export function preparer<P extends object>(
+  source: Source,
+  finish = (prepared: P) => prepared,
+): (statement: Step<unknown>["statement"]) => P {
   const kept = new Map<Step<unknown>["statement"], P>();
   return (statement) => {
     const known = kept.get(statement);
     if (known) return known;
     const slots: Record<string, Placeholder> = {};
     for (const name of statement.slots) slots[name] = sql.placeholder(name);
-    const prepared = statement.build(source, slots as never).prepare("parley") as P;
+    const prepared = finish(statement.build(source, slots as never).prepare("parley") as P);
     kept.set(statement, prepared);
     return prepared;
   };

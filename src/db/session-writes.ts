@@ -146,6 +146,9 @@ export const deleteMessageRow = statement(["conversationId", "id", "now"], (db, 
 
 const LISTED = sql`m.status in ('completed', 'incomplete') and m.content <> '' and m.role <> 'system' and m.deleted_at is null and m.superseded_at is null`;
 
+/** Text in a template of SQL goes into the bundle as it is, and one letter beyond ASCII doubles what Node holds of it. */
+const CUT = sql.raw("'…'");
+
 /** What lists show of a conversation one of whose messages was edited or deleted: their number, and the newest. */
 export const resettle = statement(["conversationId"], (db, $) => {
   const { conversations: c } = db.tables;
@@ -156,7 +159,7 @@ export const resettle = statement(["conversationId"], (db, $) => {
     .set({
       messageCount: sql`(select count(*) ${listed})`,
       lastSeq: sql`coalesce((select m.seq ${newest}), 0)`,
-      lastMessage: sql`(select case when length(m.content) > 200 then substr(m.content, 1, 199) || '…' else m.content end ${newest})`,
+      lastMessage: sql`(select case when length(m.content) > 200 then substr(m.content, 1, 199) || ${CUT} else m.content end ${newest})`,
     })
     .where(eq(c.id, $.conversationId));
 });

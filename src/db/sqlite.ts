@@ -5,6 +5,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
+import { mapPlainly } from "./plain-rows.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
@@ -52,7 +53,7 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
 export function sqliteDb(client: Database.Database, born: Born = bornFor({})): Db {
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
   const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, born };
-  const prepare = preparer<Prepared>(source);
+  const prepare = preparer<Prepared>(source, mapPlainly);
   let committed = (_batches: number) => {};
   const run = (steps: readonly Step<unknown>[]) => steps.map((step) => runStep(prepare, step));
   const commit = groupCommit(client, { run, committed: (batches) => committed(batches) });

@@ -4,6 +4,7 @@ import pino, { type Logger } from "pino";
 import { idsOf, readTrace } from "../core/trace.ts";
 import { hiding } from "../secrets.ts";
 import type { HttpEnv } from "./env.ts";
+import { timeOf } from "./time.ts";
 
 export type { Logger };
 
@@ -22,7 +23,7 @@ export function openLog(level: string, format: Format, secrets: readonly string[
     base: null, // no pid and host name: one process, one stream
     formatters,
     redact,
-    timestamp: pino.stdTimeFunctions.isoTime,
+    timestamp: () => `,"time":"${timeOf(Date.now())}"`,
     serializers: { err: plainError },
     hooks: { streamWrite: hiding(secrets) }, // whatever an error says
   };

@@ -42,9 +42,6 @@ export const id = z.string().openapi({ format: "uuid", example: "01990b5e-7c1a-7
 
 export const time = z.string().openapi({ format: "date-time", example: "2026-01-31T12:00:00.000Z" });
 
-/** RFC 3339, UTC, from milliseconds. */
-export const timeOf = (ms: number): string => new Date(ms).toISOString();
-
 /** A whole number in a query. */
 export function count({ min, max, otherwise }: { min: number; max: number; otherwise: number }) {
   return z

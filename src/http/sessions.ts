@@ -3,7 +3,8 @@ import type { Actor } from "../core/identity.ts";
 import { MOST_METADATA, type Session } from "../core/sessions.ts";
 import type { Post } from "../core/thread.ts";
 import type { Conversation, Extension } from "../db/tables.ts";
-import { callerId, id, time, timeOf } from "./schemas.ts";
+import { callerId, id, time } from "./schemas.ts";
+import { timeOf } from "./time.ts";
 
 /** What the surface of live sessions says of them, in answers and in events. */
 

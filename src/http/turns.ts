@@ -8,8 +8,9 @@ import type { TurnOptions } from "../db/tables.ts";
 import type { HttpEnv } from "./env.ts";
 import { requestKey } from "./idempotency.ts";
 import { claimStream } from "./open-streams.ts";
-import { attempt, id, time, timeOf, type turnOptions } from "./schemas.ts";
+import { attempt, id, time, type turnOptions } from "./schemas.ts";
 import { eventStream, frame, wantsStream } from "./sse.ts";
+import { timeOf } from "./time.ts";
 
 /** What every surface says of a turn. */
 

@@ -1,4 +1,3 @@
-import { calcPrice } from "@pydantic/genai-prices";
 import type { Attempt, Usage } from "../core/model.ts";
 
 /** USD per million tokens. */
@@ -21,10 +20,10 @@ export function createPrices(overrides: ReadonlyMap<string, Price>, vendors: Rea
   const remembered = new Map<string, PriceOf | undefined>([["echo/echo", FREE]]);
   for (const [target, price] of overrides) remembered.set(target, at(price));
 
-  return function priceOf(target: string): PriceOf | undefined {
+  return async function priceOf(target: string): Promise<PriceOf | undefined> {
     if (remembered.has(target)) return remembered.get(target);
     const [provider = "", model] = [target.slice(0, target.indexOf("/")), target.slice(target.indexOf("/") + 1)];
-    const price = vendors.has(provider) ? listed(provider, model) : undefined;
+    const price = vendors.has(provider) ? await listed(provider, model) : undefined;
     if (remembered.size < REMEMBERED_MOST) remembered.set(target, price);
     return price;
   };
@@ -35,8 +34,10 @@ const at =
   ({ input_tokens, output_tokens }) =>
     (input_tokens * input + output_tokens * output) / 1_000_000;
 
-// To find a model takes several times as long as to price its tokens, so only the first is done once.
-function listed(providerId: string, model: string): PriceOf | undefined {
+// To find a model takes several times as long as to price its tokens, so only the first is done once. The table is loaded
+// with the first model that is looked for: it takes memory, and many never need it.
+async function listed(providerId: string, model: string): Promise<PriceOf | undefined> {
+  const { calcPrice } = await import("@pydantic/genai-prices");
   const found = calcPrice({ input_tokens: 1, output_tokens: 1 }, model, { providerId });
   if (!found) return undefined;
   const provider = { ...found.provider, models: [found.model] };

@@ -100,7 +100,7 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
       const provider = providers.get(providerOf(name));
       if (!provider) throw noModel(`nothing is configured for ${name}`);
       const model = name.slice(name.indexOf("/") + 1);
-      return { name, provider, model, capabilities: capabilitiesOf(name), priceOf: priceOf(name) };
+      return { name, provider, model, capabilities: capabilitiesOf(name), priceOf: await priceOf(name) };
     },
     forget(name) {
       if (name === FIRST_LISTED) firstListed = undefined;

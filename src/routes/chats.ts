@@ -28,13 +28,13 @@ import {
   optionalBody,
   problems,
   time,
-  timeOf,
   turnOptions,
   turnProblems,
   userQuery,
   uuid,
 } from "../http/schemas.ts";
 import { wantsStream } from "../http/sse.ts";
+import { timeOf } from "../http/time.ts";
 import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
@@ -201,7 +201,10 @@ export function chats({ db, turns, clock, log }: Services) {
     const page = await listMessages(db, actor, { conversationId, limit, before: after });
     if (page.rows.length === 0) await getConversation(db, actor, conversationId); // which may not be there at all
     linkNext(c, page.next === null ? null : encodeCursor([page.next]));
-    return c.json(page.rows.map(toMessage), 200);
+    return c.json(
+      page.rows.map((row) => toMessage(conversationId, row)),
+      200,
+    );
   });
 
   router.openapi(rename, async (c) => {
@@ -250,10 +253,10 @@ function toChat(row: ListedConversation): z.infer<typeof Chat> {
   };
 }
 
-function toMessage(row: ListedMessage): z.infer<typeof ChatMessage> {
+function toMessage(chatId: string, row: ListedMessage): z.infer<typeof ChatMessage> {
   return {
     id: row.id,
-    chat_id: row.conversationId,
+    chat_id: chatId,
     role: row.role === "user" ? "user" : "assistant",
     content: row.content,
     created_at: timeOf(row.createdAt),

@@ -203,13 +203,13 @@ function toThread(
   { id, title }: Pick<ListedConversation, "id" | "title">,
   messages: readonly ListedMessage[],
 ): z.infer<typeof Thread> {
-  return { id, title, messages: messages.map(toMessage) };
+  return { id, title, messages: messages.map((row) => toMessage(id, row)) };
 }
 
-function toMessage(row: ListedMessage): z.infer<typeof ConversationMessage> {
+function toMessage(conversationId: string, row: ListedMessage): z.infer<typeof ConversationMessage> {
   return {
     id: row.id,
-    conversation_id: row.conversationId,
+    conversation_id: conversationId,
     sender: row.role === "user" ? "user" : "chatbot",
     content: row.content,
   };

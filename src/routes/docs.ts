@@ -2,7 +2,6 @@ import { gunzipSync } from "node:zlib";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { notFound } from "../core/errors.ts";
-import { assets } from "../docs/assets.ts";
 import type { HttpEnv } from "../http/env.ts";
 import { createRouter } from "../http/router.ts";
 import { problemResponses, publicProblems } from "../http/schemas.ts";
@@ -130,7 +129,7 @@ export function docs(document: () => object) {
   });
   router.openapi(swaggerUi, (c) => c.html(swaggerPage, 200, { "Content-Security-Policy": SWAGGER_POLICY }));
   router.openapi(redoc, (c) => c.html(redocPage, 200, { "Content-Security-Policy": REDOC_POLICY }));
-  router.openapi(asset, (c) => {
+  router.openapi(asset, async (c) => {
     const { file } = c.req.valid("param");
     if (file === "swagger-init.js") {
       return c.body(swaggerInit, 200, { "Content-Type": "text/javascript; charset=utf-8" });
@@ -141,7 +140,8 @@ export function docs(document: () => object) {
 }
 
 /** The embedded bytes as they are, for whoever takes gzip; else unpacked. */
-function sendAsset(c: Context<HttpEnv>, file: string): Response {
+async function sendAsset(c: Context<HttpEnv>, file: string): Promise<Response> {
+  const { assets } = await import("../docs/assets.ts"); // a megabyte that few ask for
   const found = Object.hasOwn(assets, file) ? assets[file] : undefined;
   if (!found) throw notFound("file");
   const etag = `"${found.etag}"`;

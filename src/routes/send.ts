@@ -17,13 +17,13 @@ import {
   messageText,
   problems,
   time,
-  timeOf,
   turnOptions,
   turnProblems,
   userQuery,
   uuid,
 } from "../http/schemas.ts";
 import { wantsStream } from "../http/sse.ts";
+import { timeOf } from "../http/time.ts";
 import { optionsOf, streamTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";

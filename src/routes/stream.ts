@@ -2,7 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
 import { actorOf } from "../http/actor.ts";
 import { createRouter } from "../http/router.ts";
-import { bodyProblems, callerId, id, json, optionalBody, problems, time, timeOf, userQuery } from "../http/schemas.ts";
+import { bodyProblems, callerId, id, json, optionalBody, problems, time, userQuery } from "../http/schemas.ts";
+import { timeOf } from "../http/time.ts";
 import type { Services } from "../services.ts";
 
 const Token = z

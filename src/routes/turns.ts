@@ -19,13 +19,13 @@ import {
   problems,
   streamed,
   time,
-  timeOf,
   turnOptions,
   turnProblems,
   userQuery,
   uuid,
 } from "../http/schemas.ts";
 import { wantsStream } from "../http/sse.ts";
+import { timeOf } from "../http/time.ts";
 import { optionsOf, streamTurn, Turn, toTurn } from "../http/turns.ts";
 import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";

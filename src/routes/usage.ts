@@ -2,7 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { readUsage, type UsedByModel } from "../core/usage.ts";
 import { actorOf } from "../http/actor.ts";
 import { createRouter } from "../http/router.ts";
-import { json, problems, time, timeOf, userQuery } from "../http/schemas.ts";
+import { json, problems, time, userQuery } from "../http/schemas.ts";
+import { timeOf } from "../http/time.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Turns"];

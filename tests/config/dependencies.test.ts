@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { assets } from "../../src/docs/assets.ts";
 
 type Locked = { version?: string; license?: string };
@@ -50,5 +50,11 @@ describe("what the lock file installs", () => {
     expect(versionsOf("stream-chat")).toEqual([]);
     const licences = Object.values(lock.packages).map(({ license }) => license ?? "");
     expect(licences.filter((license) => /^(UNLICENSED|SEE LICENSE)|GPL|BUSL|SSPL/.test(license))).toEqual([]);
+  });
+});
+
+describe("what npm start runs", () => {
+  it("is ASCII alone: with one letter beyond it Node holds all of its text in twice the memory", () => {
+    expect(readFileSync(inject("bundle"), "utf8").match(/^.*[\u0080-\uffff].*$/gm)).toBeNull();
   });
 });

@@ -86,16 +86,16 @@ describe.each(databases)("messages on $database", ({ fresh }) => {
     });
 
     it("are none for who may not see the conversation, and none of another one", async () => {
-      const { owner, id } = await given(many(2));
-      const live = await given(many(2), true);
+      const { owner, id } = await given([{ content: "own" }]);
+      const live = await given([{ content: "live" }], true);
       const seenBy = async (actor: Parameters<typeof listMessages>[1], conversationId: string) =>
-        (await listMessages(db, actor, { conversationId, limit: 9 })).rows.map((row) => row.conversationId);
-      expect(await seenBy(owner, id)).toEqual([id, id]);
-      expect(await seenBy(as("admin", "root"), id)).toEqual([id, id]);
+        (await listMessages(db, actor, { conversationId, limit: 9 })).rows.map((row) => row.content);
+      expect(await seenBy(owner, id)).toEqual(["own"]);
+      expect(await seenBy(as("admin", "root"), id)).toEqual(["own"]);
       expect(await seenBy(owner, live.id)).toEqual([]);
       expect(await seenBy(as("admin", "root", owner.userId), live.id)).toEqual([]);
       expect(await seenBy(as("agent", "eve"), id)).toEqual([]);
-      expect(await seenBy(as("agent", "eve"), live.id)).toEqual([live.id, live.id]);
+      expect(await seenBy(as("agent", "eve"), live.id)).toEqual(["live"]);
     });
   });
 
