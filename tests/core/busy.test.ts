@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { isOpen } from "../../src/core/rows.ts";
 import type { IfBusy } from "../../src/core/turns.ts";
@@ -17,19 +17,15 @@ import {
 } from "../support/core-instance.ts";
 import { answering, answerTo, eventually, testModels } from "../support/core-models.ts";
 import { pick, randomFrom } from "../support/core-random.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 const cancelled = { code: "turn_cancelled", detail: expect.any(String) };
 
 describe.each(databases)("a message to a busy conversation on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   /** A running turn that has said something, and so many in line. */
   async function given(waiting: number) {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { cancelTurn } from "../../src/core/cancel.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
@@ -19,7 +19,8 @@ import {
   turnRow,
 } from "../support/core-instance.ts";
 import { eventually } from "../support/core-models.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 const cancelled = { code: "turn_cancelled", detail: expect.any(String) };
 const notFound = expect.objectContaining({ code: "not_found" });
@@ -27,12 +28,7 @@ const notFound = expect.objectContaining({ code: "not_found" });
 describe.each(databases)("cancelling a turn on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   /** A running turn, and so many in line behind it. */
   async function given(waiting: number, on: Db = db) {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { regenerate } from "../../src/core/answers.ts";
 import { cancelTurn } from "../../src/core/cancel.ts";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
@@ -12,7 +12,8 @@ import { NOW, newConversation, newUser, ours, send } from "../support/core-insta
 import { answering, eventually } from "../support/core-models.ts";
 import { hang } from "../support/core-sessions.ts";
 import { ROOT, startWatching, type Watching, watch } from "../support/core-watch.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 import { emptyView, shownAfresh, shownBy } from "../support/session-view.ts";
 
 const say = (at: Watching, conversationId: string, content: string) =>
@@ -26,12 +27,7 @@ const revisions = (told: readonly News[number][]) => told.filter((one) => one.ty
 describe.each(databases)("who watches a session on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   /** A session with something of everything in it. */
   async function eventful(at: Watching) {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { endOf, outcomeOf } from "../../src/core/follow.ts";
 import type { Actor } from "../../src/core/identity.ts";
@@ -9,17 +9,13 @@ import type { Db } from "../../src/db/db.ts";
 import { as, change, NOW, newConversation, newUser, send, startInstance } from "../support/core-instance.ts";
 import { eventually } from "../support/core-models.ts";
 import { follow, refTo } from "../support/core-readers.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 describe.each(databases)("a turn that runs elsewhere, on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   /** A turn whose model is held, and a process that does not run it. */
   async function given(wanted = 1) {

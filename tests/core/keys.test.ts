@@ -1,5 +1,5 @@
 import { eq } from "drizzle-orm";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { cancelTurn } from "../../src/core/cancel.ts";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { createConversation, getConversation } from "../../src/core/conversations.ts";
@@ -28,7 +28,8 @@ import {
   turnsOf,
 } from "../support/core-instance.ts";
 import { answering, answerTo, testModels } from "../support/core-models.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -38,12 +39,7 @@ const newKey = (requestHash = "this request"): RequestKey => ({ key: `key-${++ke
 describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   type To = { owner: Actor; id: string | null };
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { watchQueue } from "../../src/core/queue.ts";
 import type { Move } from "../../src/core/session-moves.ts";
 import { changeSession } from "../../src/core/sessions.ts";
@@ -6,19 +6,15 @@ import type { Db } from "../../src/db/db.ts";
 import { as, newConversation } from "../support/core-instance.ts";
 import { eventually } from "../support/core-models.ts";
 import { ROOT, startWatching, type Watching } from "../support/core-watch.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 const GRACE = as("agent", "grace");
 
 describe.each(databases)("what an agent has before it, on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   const move = (at: Watching, id: string, to: Move) => changeSession(at, ROOT, { id, move: to });
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { listAlternatives, regenerate } from "../../src/core/answers.ts";
 import { cancelTurn } from "../../src/core/cancel.ts";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
@@ -28,7 +28,8 @@ import {
   turnsOf,
 } from "../support/core-instance.ts";
 import { answering, answerTo, eventually, testModels } from "../support/core-models.ts";
-import { databases, open } from "../support/databases.ts";
+import { databases } from "../support/databases.ts";
+import { openBoth } from "../support/db-handles.ts";
 
 const notFound = expect.objectContaining({ code: "not_found" });
 const notLatest = expect.objectContaining({ code: "not_latest" });
@@ -36,12 +37,7 @@ const notLatest = expect.objectContaining({ code: "not_latest" });
 describe.each(databases)("an answer that is made anew on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
-  beforeAll(async () => {
-    const url = await fresh();
-    db = await open(url);
-    other = await open(url);
-  });
-  afterAll(() => Promise.all([db.close(), other.close()]));
+  openBoth(fresh, (handles) => ({ db, other } = handles));
 
   type Conversation = Awaited<ReturnType<typeof newConversation>>;
   type Answer = { answerId: string };
