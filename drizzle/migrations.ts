@@ -88,6 +88,22 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "ALTER TABLE `tombstones` ADD `mirrored` integer DEFAULT 2147483647 NOT NULL;",
       "CREATE INDEX `tombstones_unmirrored` ON `tombstones` (`id`) WHERE rev > mirrored;"
     ]
+  },
+  {
+    "tag": "0007_sizes_and_client_ids",
+    "when": 1796010799002,
+    "sha256": "cd512edc6284039f2172e040a865afa217043b9ec078a15c3bdc1717ac5bf745",
+    "sql": [
+      "ALTER TABLE `conversations` ADD `client_id` text;",
+      "CREATE UNIQUE INDEX `conversations_by_client_id` ON `conversations` (`user_id`,`client_id`) WHERE client_id is not null;",
+      "ALTER TABLE `turns` ADD `request_id` text;",
+      "-- A stored generated column can only be had by building the table anew, which also puts its long columns last.\nCREATE TABLE `__new_messages` (\n\t`id` text PRIMARY KEY NOT NULL,\n\t`conversation_id` text NOT NULL,\n\t`turn_id` text,\n\t`seq` integer NOT NULL,\n\t`rev` integer NOT NULL,\n\t`role` text NOT NULL,\n\t`sender_id` text,\n\t`status` text NOT NULL,\n\t`model` text,\n\t`created_at` integer NOT NULL,\n\t`edited_at` integer,\n\t`deleted_at` integer,\n\t`erased_at` integer,\n\t`superseded_at` integer,\n\t`size` integer GENERATED ALWAYS AS (octet_length(content)) STORED NOT NULL,\n\t`metadata` text,\n\t`content` text NOT NULL,\n\tFOREIGN KEY (`conversation_id`) REFERENCES `conversations`(`id`) ON UPDATE no action ON DELETE cascade\n);",
+      "INSERT INTO `__new_messages` (`id`, `conversation_id`, `turn_id`, `seq`, `rev`, `role`, `sender_id`, `status`, `model`, `created_at`, `edited_at`, `deleted_at`, `superseded_at`, `metadata`, `content`)\nSELECT `id`, `conversation_id`, `turn_id`, `seq`, `rev`, `role`, `sender_id`, `status`, `model`, `created_at`, `edited_at`, `deleted_at`, `superseded_at`, `metadata`, `content` FROM `messages`;",
+      "DROP TABLE `messages`;",
+      "ALTER TABLE `__new_messages` RENAME TO `messages`;",
+      "CREATE UNIQUE INDEX `messages_in_order` ON `messages` (`conversation_id`,`seq`);",
+      "CREATE INDEX `messages_by_change` ON `messages` (`conversation_id`,`rev`);"
+    ]
   }
 ],
   postgres: [
@@ -195,6 +211,18 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE INDEX \"stream_events_done\" ON \"stream_events\" USING btree (\"done_at\");",
       "CREATE INDEX \"conversations_unmirrored\" ON \"conversations\" USING btree (\"id\") WHERE rev > mirrored;",
       "CREATE INDEX \"tombstones_unmirrored\" ON \"tombstones\" USING btree (\"id\") WHERE rev > mirrored;"
+    ]
+  },
+  {
+    "tag": "0008_sizes_and_client_ids",
+    "when": 1796010799973,
+    "sha256": "06f06ec3342ad7d8cead34289c7a28cc42dad9aae5b87489534b22d5d316b70f",
+    "sql": [
+      "ALTER TABLE \"conversations\" ADD COLUMN \"client_id\" text;",
+      "ALTER TABLE \"messages\" ADD COLUMN \"erased_at\" bigint;",
+      "ALTER TABLE \"messages\" ADD COLUMN \"size\" integer GENERATED ALWAYS AS (octet_length(content)) STORED NOT NULL;",
+      "ALTER TABLE \"turns\" ADD COLUMN \"request_id\" text;",
+      "CREATE UNIQUE INDEX \"conversations_by_client_id\" ON \"conversations\" USING btree (\"user_id\",\"client_id\") WHERE client_id is not null;"
     ]
   }
 ],

@@ -42,6 +42,7 @@ function emptyConversation(
     id,
     userId: actor.userId,
     agentId: null,
+    clientId: null,
     title,
     isLive: false,
     status: "active",

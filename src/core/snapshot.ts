@@ -26,7 +26,9 @@ const schema: z.ZodType<Post[]> = z.array(
     createdAt: z.int(),
     editedAt: z.int().nullable(),
     deletedAt: z.int().nullable(),
+    erasedAt: z.int().nullable(),
     supersededAt: z.int().nullable(),
+    size: z.int(),
     extensions: z.array(
       z.object({
         id: z.string(),

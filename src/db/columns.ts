@@ -23,6 +23,12 @@ export const postgresColumns = {
   time: () => pg.bigint({ mode: "number" }),
   flag: () => pg.boolean(),
   json: <T>() => pgJson().$type<T>(),
+  /** The bytes of another column's text. The database keeps it, so it can be judged without reading the text. */
+  sizeOf: (column: string) =>
+    pg
+      .integer()
+      .notNull()
+      .generatedAlwaysAs(sql.raw(`octet_length(${column})`)),
 };
 
 export type Columns = typeof postgresColumns;
@@ -41,6 +47,11 @@ export const sqliteColumns = {
   time: () => lite.integer(),
   flag: () => lite.integer({ mode: "boolean" }),
   json: <T>() => liteJson().$type<T>(),
+  sizeOf: (column: string) =>
+    lite
+      .integer()
+      .notNull()
+      .generatedAlwaysAs(sql.raw(`octet_length(${column})`), { mode: "stored" }),
 } satisfies Record<keyof Columns, unknown>;
 
 /** A value inside a JSON column. */

@@ -23,7 +23,7 @@ export type Metadata = Record<string, unknown>;
 /** Every table, once, in whichever dialect's words it is given. */
 export function makeTables(columns: Columns) {
   const { table, index, uniqueIndex, primaryKey, ...column } = columns;
-  const { id, text, oneOf, count, amount, time, flag, json } = column;
+  const { id, text, oneOf, count, amount, time, flag, json, sizeOf } = column;
 
   const conversations = table(
     "conversations",
@@ -31,6 +31,8 @@ export function makeTables(columns: Columns) {
       id: id().primaryKey(),
       userId: text().notNull(),
       agentId: text(),
+      /** The id that a client gave it, unique among its user's. */
+      clientId: text(),
       title: text(),
       isLive: flag().notNull().default(false),
       status: oneOf(["active", "ended", "transferred"]).notNull().default("active"),
@@ -57,6 +59,7 @@ export function makeTables(columns: Columns) {
     },
     (t) => [
       index("conversations_by_user").on(t.userId, t.updatedAt, t.id),
+      uniqueIndex("conversations_by_client_id").on(t.userId, t.clientId).where(sql`client_id is not null`),
       index("conversations_waiting").on(t.queuedAt, t.id).where(sql`control = 'queue'`),
       index("conversations_by_agent").on(t.agentId, t.updatedAt).where(sql`agent_id is not null`),
       index("conversations_untold").on(t.id).where(sql`rev > told`),
@@ -76,14 +79,18 @@ export function makeTables(columns: Columns) {
       rev: count().notNull(),
       role: oneOf(["user", "assistant", "agent", "system"]).notNull(),
       senderId: text(),
-      content: text().notNull(),
       status: oneOf(["in_progress", "completed", "incomplete", "failed"]).notNull(),
       model: text(),
-      metadata: json<Metadata>(),
       createdAt: time().notNull(),
       editedAt: time(),
       deletedAt: time(),
+      /** When the text of a deleted message was blanked for good. */
+      erasedAt: time(),
       supersededAt: time(),
+      size: sizeOf("content"),
+      // Long values come last: SQLite then reads the columns before them without following a row's overflow pages.
+      metadata: json<Metadata>(),
+      content: text().notNull(),
     },
     (t) => [
       uniqueIndex("messages_in_order").on(t.conversationId, t.seq),
@@ -115,6 +122,8 @@ export function makeTables(columns: Columns) {
       userId: text().notNull(),
       userMessageId: id().notNull(),
       messageId: id().notNull(),
+      /** The `X-Request-Id` of the request that began it. */
+      requestId: text(),
       status: oneOf(["queued", "in_progress", "completed", "incomplete", "failed"]).notNull(),
       model: text().notNull(),
       options: json<TurnOptions>(),

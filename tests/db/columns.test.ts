@@ -33,6 +33,22 @@ describe.each(databases)("every table on $database", ({ fresh }) => {
   });
 });
 
+describe.each(databases)("the size of a message on $database", ({ fresh }) => {
+  const handles = useDatabase(fresh);
+
+  it("is the bytes of its text in UTF-8, also after the text has changed", async () => {
+    const { conversations: c, messages: m } = handles.db.tables;
+    const [conversationId, id] = [nextId(), nextId()];
+    const message = { id, conversationId, seq: 1, rev: 1, role: "user", status: "completed", createdAt: 1 } as const;
+    await handles.db.insert(c).values({ id: conversationId, userId: "ann", createdAt: 1, updatedAt: 1 });
+    await handles.db.insert(m).values({ ...message, content: "Größe 🐘" });
+    const sizes = () => handles.db.select({ size: m.size }).from(m).where(eq(m.id, id));
+    expect(await sizes()).toEqual([{ size: 12 }]);
+    await handles.db.update(m).set({ content: "" }).where(eq(m.id, id));
+    expect(await sizes()).toEqual([{ size: 0 }]);
+  });
+});
+
 describe.each(databases)("a row on $database", ({ fresh }) => {
   const handles = useDatabase(fresh);
 

@@ -33,7 +33,7 @@ function rebuildOf(client: Database.Database, table: string): string[] {
   return [
     "PRAGMA foreign_keys=OFF;",
     ddl
-      .replace(`\`${table}\``, `\`__new_${table}\``)
+      .replace(new RegExp(`[\`"]${table}[\`"]`), `\`__new_${table}\``)
       .replace(/\)$/, `,\n\tCONSTRAINT "rebuilt" CHECK("id" <> 'no')\n)`),
     `INSERT INTO \`__new_${table}\`(${names}) SELECT ${names} FROM \`${table}\`;`,
     `DROP TABLE \`${table}\`;`,

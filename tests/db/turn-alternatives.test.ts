@@ -34,6 +34,8 @@ describe.each(spellings)("a turn that ends with other answers too ($spelling)", 
       createdAt: NOW + 500,
       editedAt: null,
       deletedAt: null,
+      erasedAt: null,
+      size: 3,
       supersededAt: NOW + 500,
     });
   });

@@ -18,6 +18,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
       id: input.conversationId,
       userId: input.userId,
       agentId: null,
+      clientId: null,
       title: "Größe",
       isLive: false,
       status: "active",
@@ -37,7 +38,8 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
       told: NOBODY_TO_TELL,
       mirrored: NOBODY_TO_TELL,
     });
-    const nothing = { model: null, metadata: null, editedAt: null, deletedAt: null, supersededAt: null };
+    const times = { editedAt: null, deletedAt: null, erasedAt: null, supersededAt: null };
+    const nothing = { model: null, metadata: null, ...times };
     const shared = { conversationId: input.conversationId, turnId: input.turnId, createdAt: NOW, ...nothing };
     expect(messages).toEqual([
       {
@@ -48,6 +50,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
         role: "user",
         senderId: input.senderId,
         content: input.content,
+        size: Buffer.byteLength(input.content),
         status: "completed",
       },
       {
@@ -58,6 +61,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
         role: "assistant",
         senderId: null,
         content: "",
+        size: 0,
         status: "in_progress",
       },
     ]);
@@ -68,6 +72,7 @@ describe.each(spellings)("beginning a turn ($spelling)", (spelling) => {
         userId: input.userId,
         userMessageId: input.questionId,
         messageId: input.answerId,
+        requestId: null,
         status: "in_progress",
         model: "balanced",
         options: null,

@@ -31,6 +31,7 @@ describe.each(spellings)("finishing a turn ($spelling)", (spelling) => {
         ...before.messages[1],
         id: answerId,
         content: end.content,
+        size: Buffer.byteLength(end.content),
         status: "completed",
         model: "openai/large",
         seq: 2,
