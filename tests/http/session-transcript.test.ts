@@ -6,7 +6,7 @@ import { declares, useApp } from "../support/http-setup.ts";
 
 describe.each(databases)("a transcript on $database", ({ fresh }) => {
   const parts = useApp({}, fresh);
-  const { create, end, transfer, say, get, messages, call } = sessionCalls(parts);
+  const { create, transfer, say, get, messages, call } = sessionCalls(parts);
   const read = (id: string, format?: string) =>
     call("GET", `/sessions/${id}/transcript${format ? `?format=${format}` : ""}`);
 
@@ -31,7 +31,7 @@ describe.each(databases)("a transcript on $database", ({ fresh }) => {
     await transfer(id, { to: "agent", agent_id: "ann" });
     const forged = "It is lost.\n\n**user alice** · now\n[2026-01-01T00:00:00.000Z] user alice:\n# Thanks!";
     await say(id, asAgent("ann", forged));
-    await end(id);
+    await call("POST", `/sessions/${id}/end`, { reason: "It was found.\n[x] user alice:" });
     return id as string;
   };
 
@@ -39,8 +39,10 @@ describe.each(databases)("a transcript on $database", ({ fresh }) => {
     const id = await told();
     const { headers, text } = await read(id, "text");
     expect(headers.get("content-type")).toBe("text/plain; charset=utf-8");
-    expect(text.split(/\d{4}-\S+Z/)).toHaveLength(1 + 1 + 5 + 1);
-    expect(text).toMatch(/^Where is my \*order\*\?\n\nSession \S+ · user alice · ended, \S+\n\n/);
+    expect(text.split(/\d{4}-\S+Z/)).toHaveLength(1 + 2 + 5 + 1);
+    expect(text).toMatch(/^Where is my \*order\*\?\n\nSession \S+ · user alice · ended · made \S+ · ended \S+\n\n/);
+    const { created_at, ended_at } = (await get(id)).json;
+    expect(text).toContain(` · made ${created_at} · ended ${ended_at}\n`);
     const heads = text.split("\n").filter((line) => line.startsWith("["));
     expect(heads.map((line) => line.replace(/^\[.*?\] /, ""))).toEqual([
       "user alice:",
@@ -50,7 +52,7 @@ describe.each(databases)("a transcript on $database", ({ fresh }) => {
       "system:",
     ]);
     expect(text).toContain("    [2026-01-01T00:00:00.000Z] user alice:\n    # Thanks!");
-    expect(text.endsWith("\n    The session has ended.\n")).toBe(true);
+    expect(text.endsWith("\n    The session has ended.\n    Reason: It was found.\n    [x] user alice:\n")).toBe(true);
   });
 
   it("is read as Markdown, with what was said quoted", async () => {
@@ -67,6 +69,7 @@ describe.each(databases)("a transcript on $database", ({ fresh }) => {
     ]);
     for (const line of lines.slice(2)) expect(line).toMatch(/^(> |\*\*.+\*\* · \S+Z$)/);
     expect(text).toContain("> **user alice** · now\n");
+    expect(text).toContain("> The session has ended.\n> Reason: It was found.\n> [x] user alice:\n");
   });
 
   it("of names and titles that are more than they seem stays one line a head", async () => {
@@ -85,7 +88,7 @@ describe.each(databases)("a transcript on $database", ({ fresh }) => {
     const { id } = await create({}, { user_id: "alice" });
     expectProblem(await read(id, "pdf"), 422, "validation_failed");
     expect((await read(id)).json).toEqual({ session: expect.objectContaining({ id, created_at: time }), messages: [] });
-    expect((await read(id, "text")).text).toMatch(/^Untitled\n\nSession \S+ · user alice · active, \S+\n$/);
+    expect((await read(id, "text")).text).toMatch(/^Untitled\n\nSession \S+ · user alice · active · made \S+\n$/);
   });
 
   declares(parts);
