@@ -108,4 +108,13 @@ function sayLimit(c: Context<HttpEnv>, { details: { limit, retryAfterS = 1 } }: 
   c.header("RateLimit", `"${limit.name}";r=0;t=${retryAfterS}`, { append: true });
 }
 
-export const unknownRoute = (c: Context<HttpEnv>): Response => problem(c, notFound("route"));
+const OPENAI = /^\/v1(\/|$)/;
+
+/** Says where to look, and to clients of OpenAI's API which routes send messages here. */
+export function unknownRoute(c: Context<HttpEnv>): Response {
+  const { message } = notFound("route");
+  const where = "GET /routes lists all there are, and /docs explains them.";
+  const instead =
+    " OpenAI's API is not among them: messages are sent by POST to /chat, /conversations/{id}/ask-message, /api/chat/send, /generate-response or /api/v1/sessions/{id}/messages.";
+  return problem(c, new AppError("not_found", `${message} ${where}${OPENAI.test(c.req.path) ? instead : ""}`));
+}
