@@ -134,7 +134,7 @@ export const wire: readonly Guard[] = [
     threat: "API8",
     what: "a Link header holds a path of ours, and no host of the caller's",
     file: "src/http/paging.ts",
-    from: "<${pathname}?${query}>",
+    from: "<${clientPath(c)}?${query}>",
     to: "<${c.req.url}>",
     test: "tests/http/hostile-queries.test.ts",
   },

@@ -7,7 +7,9 @@ import type { Buckets } from "./bus/buckets.ts";
 import type { Config } from "./config.ts";
 import { AppError } from "./core/errors.ts";
 import { newId } from "./core/id.ts";
+import { openApiDocument } from "./docs/document.ts";
 import { admit, identifier, identify, publicPages } from "./http/auth.ts";
+import { routePath, underBase } from "./http/base-path.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -43,10 +45,11 @@ type AppConfig = Config & {
 
 /** The whole service as one Hono app: what every surface shares, then the surfaces. */
 export function createApp(services: Services, config: AppConfig): OpenAPIHono<HttpEnv> {
-  const app = new OpenAPIHono<HttpEnv>({ strict: false });
+  const app = new OpenAPIHono<HttpEnv>({ getPath: routePath(config.BASE_PATH) });
   app.onError(problemHandler(services.log));
   app.notFound(unknownRoute);
 
+  if (config.BASE_PATH !== "") app.use(underBase(config.BASE_PATH));
   app.use(requestId({ generator: newId }), logRequests(services.log, services.metrics.request));
   app.use(securityHeaders, leaveWhenDraining(services));
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
@@ -69,7 +72,11 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (services.streamInbox) app.route("/", streamWebhook(services.streamInbox));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
-    built ??= openApiDocument(app, services.version, config.stream ? [STREAM_TAG] : []);
+    built ??= openApiDocument(app, {
+      version: services.version,
+      basePath: config.BASE_PATH,
+      hasStream: config.stream !== null,
+    });
     return built;
   };
   app.route("/", service(services, document));
@@ -104,37 +111,4 @@ function wrongMethod(c: Parameters<typeof problem>[0], methods: string[]): Respo
   const response = problem(c, new AppError("method_not_allowed", `This path takes ${methods.join(", ")}.`));
   response.headers.set("Allow", allow.Allow);
   return response;
-}
-
-type Tag = { name: string; description: string };
-const STREAM_TAG: Tag = { name: "Stream Chat", description: "Conversations shown in an app of Stream Chat." };
-
-function openApiDocument(app: OpenAPIHono<HttpEnv>, version: string, more: readonly Tag[]) {
-  app.openAPIRegistry.registerComponent("securitySchemes", "Bearer", {
-    type: "http",
-    scheme: "bearer",
-    description: "A JWT, or the key of a service.",
-  });
-  return app.getOpenAPI31Document({
-    openapi: "3.1.0",
-    info: {
-      title: "Parley",
-      version,
-      description: "A chat backend: it remembers conversations and dispatches each turn to a model.",
-      license: { name: "MIT", url: "https://opensource.org/license/mit" },
-    },
-    servers: [{ url: "/" }],
-    security: [{ Bearer: [] }],
-    tags: [
-      { name: "Chats", description: "An AI chat backend: many chats a user." },
-      { name: "Conversations", description: "A conversation API whose answers can come several at a time." },
-      { name: "Send", description: "A chat microservice: one route to send, two to look back." },
-      { name: "Coaching", description: "A coaching API: a message in, a response out." },
-      { name: "Sessions", description: "Live chat: people and the assistant in one thread, handed over and back." },
-      ...more,
-      { name: "Turns", description: "A question and its answer in the making: follow it, stop it, ask again." },
-      { name: "Service", description: "How the service is, and what it can do." },
-      { name: "Documentation", description: "These pages." },
-    ],
-  });
 }

@@ -24,6 +24,12 @@ export const bareUrl = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
   .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password");
 
+/** `/chat-api`, without a slash at its end; empty for none. */
+export const basePath = z
+  .string()
+  .transform((value) => value.replace(/\/+$/, ""))
+  .refine((value) => /^(\/[\w.~-]*[\w~-][\w.~-]*)*$/.test(value), "must be a path like /chat-api");
+
 export const limit = z.union([z.literal("off").transform(() => null), whole(1, 2 ** 31 - 1)], {
   error: "must be a positive whole number, or off",
 });

@@ -6,6 +6,7 @@ import { halfGiven, idleChecks } from "./config-pairs.ts";
 import {
   aliases,
   bareUrl,
+  basePath,
   databaseAddress,
   flag,
   isRedis,
@@ -38,6 +39,7 @@ const STREAMS = 100;
 const environment = z.object({
   PORT: whole(0, 65535).default(8000),
   HOST: z.string().optional(),
+  BASE_PATH: basePath.default(""),
   ALLOW_OPEN: flag.default(false),
   DATABASE_URL: z.string().default("sqlite:///./parley.db").transform(databaseAddress),
   SQLITE_SYNCHRONOUS: z.enum(["full", "normal"], { error: "must be full or normal" }).default("full"),

@@ -6,6 +6,8 @@ export type HttpEnv = {
   Variables: {
     principal: Principal;
     requestId: string;
+    /** The path under which clients reach the service, where it is not the root. */
+    basePath?: string;
     /** The trace that the request is part of, where it says so. */
     trace?: Trace | undefined;
     /** Takes one of the user's places for open streams, and gives what frees it. Throws 429 where there is none. */

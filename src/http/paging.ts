@@ -1,6 +1,8 @@
 import { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ConversationCursor } from "../core/conversations.ts";
+import { clientPath } from "./base-path.ts";
+import type { HttpEnv } from "./env.ts";
 import { uuid } from "./schemas.ts";
 
 /** Where the next page begins, opaque to the client. */
@@ -44,12 +46,11 @@ export const afterConversation = cursor(
 export const afterMessage = cursor(z.tuple([z.int32().min(0)]).transform(([seq]) => seq));
 
 /** Names the next page in a `Link` header. */
-export function linkNext(c: Context, cursor: string | null): void {
+export function linkNext(c: Context<HttpEnv>, cursor: string | null): void {
   if (cursor === null) return;
-  const { pathname, search } = new URL(c.req.url);
-  const query = new URLSearchParams(search);
+  const query = new URLSearchParams(new URL(c.req.url).search);
   query.delete("offset");
   query.delete("skip");
   query.set("after", cursor);
-  c.header("Link", `<${pathname}?${query}>; rel="next"`);
+  c.header("Link", `<${clientPath(c)}?${query}>; rel="next"`);
 }

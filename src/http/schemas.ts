@@ -18,13 +18,11 @@ export const messageText = textOf(LONGEST_MESSAGE)
   .refine((text) => text.trim() !== "", "must not be empty")
   .openapi({ pattern: "\\S", example: "What can you do?" });
 
+/** An id that callers choose. It has no example, which documentation pages would send: most tokens are not that user's. */
+export const ownId = z.string().min(1).max(255).refine(isStorable, "must be well-formed text");
+
 /** A caller's own id for a user, an agent or a sender. */
-export const callerId = z
-  .string()
-  .min(1)
-  .max(255)
-  .refine(isStorable, "must be well-formed text")
-  .openapi({ example: "alice" });
+export const callerId = ownId.openapi({ example: "alice" });
 
 export function isStorable(text: string): boolean {
   return !text.includes("\0") && text.isWellFormed();
@@ -35,7 +33,7 @@ export const uuid = z
   .string()
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, "must be a UUID")
   .transform((id) => id.toLowerCase())
-  .openapi({ type: "string", format: "uuid", example: "01990b5e-7c1a-7d2e-9f3a-4b5c6d7e8f90" });
+  .openapi({ type: "string", format: "uuid" });
 
 /** An id in a response. */
 export const id = z.string().openapi({ format: "uuid", example: "01990b5e-7c1a-7d2e-9f3a-4b5c6d7e8f90" });
@@ -54,7 +52,7 @@ export function count({ min, max, otherwise }: { min: number; max: number; other
 }
 
 export const userQuery = z.object({
-  user_id: callerId
+  user_id: ownId
     .optional()
     .openapi({ description: "Whose: the token's own user, unless an agent, an admin or a service asks." }),
 });
@@ -169,10 +167,8 @@ export const problemSchema = z
   })
   .openapi("Problem");
 
-type ProblemResponse = {
-  description: string;
-  content: { "application/problem+json": { schema: typeof problemSchema } };
-};
+/** All errors look alike: the document has what they look like once. */
+type ProblemResponse = { $ref: "#/components/responses/Problem"; description: string };
 
 type ProblemsOf<C extends Code> = Record<(typeof statusOfCode)[C], ProblemResponse>;
 
@@ -181,8 +177,8 @@ export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsO
   for (const code of codes) {
     const before = byStatus[statusOfCode[code]]?.description;
     byStatus[statusOfCode[code]] = {
+      $ref: "#/components/responses/Problem",
       description: before ? `${before}, \`${code}\`` : `\`${code}\``,
-      content: { "application/problem+json": { schema: problemSchema } },
     };
   }
   return byStatus as ProblemsOf<C>;

@@ -2,6 +2,7 @@ import { gunzipSync } from "node:zlib";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { notFound } from "../core/errors.ts";
+import { FILES, redocPage, swaggerPage } from "../docs/pages.ts";
 import type { HttpEnv } from "../http/env.ts";
 import { createRouter } from "../http/router.ts";
 import { problemResponses, publicProblems } from "../http/schemas.ts";
@@ -68,49 +69,6 @@ const asset = createRoute({
   },
 });
 
-const swaggerPage = `<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>Parley</title>
-  <link rel="icon" href="data:,">
-  <link rel="stylesheet" href="/docs/swagger-ui.css">
-</head>
-<body>
-  <div id="swagger-ui"></div>
-  <script src="/docs/swagger-ui.js"></script>
-  <script src="/docs/swagger-init.js"></script>
-</body>
-</html>
-`;
-
-const swaggerInit = `SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  displayRequestDuration: true,
-  tryItOutEnabled: true,
-  validatorUrl: null,
-});
-`;
-
-const redocPage = `<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>Parley</title>
-  <link rel="icon" href="data:,">
-  <style>body { margin: 0 }</style>
-</head>
-<body>
-  <redoc spec-url="/openapi.json"></redoc>
-  <script src="/docs/redoc.js"></script>
-</body>
-</html>
-`;
-
 const SWAGGER_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 // ReDoc writes its styles into the page, and searches in a worker that it makes itself.
@@ -127,17 +85,21 @@ export function docs(document: () => object) {
     text ??= JSON.stringify(document());
     return c.body(text, 200, { "Content-Type": "application/json" });
   });
-  router.openapi(swaggerUi, (c) => c.html(swaggerPage, 200, { "Content-Security-Policy": SWAGGER_POLICY }));
-  router.openapi(redoc, (c) => c.html(redocPage, 200, { "Content-Security-Policy": REDOC_POLICY }));
+  router.openapi(swaggerUi, (c) =>
+    c.html(swaggerPage(rootFrom(c)), 200, { "Content-Security-Policy": SWAGGER_POLICY }),
+  );
+  router.openapi(redoc, (c) => c.html(redocPage(rootFrom(c)), 200, { "Content-Security-Policy": REDOC_POLICY }));
   router.openapi(asset, async (c) => {
     const { file } = c.req.valid("param");
-    if (file === "swagger-init.js") {
-      return c.body(swaggerInit, 200, { "Content-Type": "text/javascript; charset=utf-8" });
-    }
+    const own = Object.hasOwn(FILES, file) ? FILES[file] : undefined;
+    if (own) return c.body(own.text, 200, { "Content-Type": own.type, "Cache-Control": "no-cache" });
     return sendAsset(c, file);
   });
   return router;
 }
+
+/** The way from a page to the root of the service: a slash at the end of its path is one step more. */
+const rootFrom = (c: Context<HttpEnv>): string => (new URL(c.req.url).pathname.endsWith("/") ? "../" : "./");
 
 /** The embedded bytes as they are, for whoever takes gzip; else unpacked. */
 async function sendAsset(c: Context<HttpEnv>, file: string): Promise<Response> {

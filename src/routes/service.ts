@@ -173,7 +173,7 @@ export function service(services: Services, document: () => Document) {
         name: "parley",
         version,
         status: "operational",
-        docs: "/docs",
+        docs: `${c.get("basePath") ?? ""}/docs`,
       } as const,
       200,
     ),

@@ -18,7 +18,7 @@ const moment = z
   })
   .transform((text) => Math.min(Math.max(Date.parse(text), FIRST), LAST))
   .optional()
-  .openapi({ type: "string", format: "date-time", example: "2026-01-31T12:00:00Z" });
+  .openapi({ type: "string", format: "date-time", description: "A time like 2026-01-31T12:00:00Z, or a day." });
 
 const sums = {
   turns: z.int(),

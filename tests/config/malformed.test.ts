@@ -6,6 +6,7 @@ const DIGEST = "0123456789abcdef".repeat(4);
 const wrong: Record<string, string[]> = {
   PORT: ["abc", "70000", "-1", "80.5", "1e3", " 80", "9".repeat(30)],
   HOST: ["0.0.0.0"],
+  BASE_PATH: ["parley", "https://example.com/chat-api", "//chat-api", "/chat api", "/a/../b", "/a?b"],
   ALLOW_OPEN: ["maybe", "2"],
   METRICS_OPEN: ["admin", "2"],
   DATABASE_URL: ["mysql://user:hunter2@host/db", "postgres://user:hunter2@host:99999/db", "file://host/a.db"],

@@ -111,9 +111,12 @@ describe("the OpenAPI document", () => {
   it("leads every reference somewhere, and declares errors as problems", async () => {
     const document = await read();
     const text = JSON.stringify(document);
-    for (const [, name = ""] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
-      expect(document).toHaveProperty(["components", "schemas", name]);
+    for (const [, kind = "", name = ""] of text.matchAll(/"#\/components\/(\w+)\/(\w+)"/g)) {
+      expect(document).toHaveProperty(["components", kind, name]);
     }
+    expect(document).toMatchObject({
+      components: { responses: { Problem: { content: { "application/problem+json": expect.any(Object) } } } },
+    });
     for (const { path, verb, responses } of await operations()) {
       for (const [status, response] of Object.entries(responses)) {
         if (Number(status) < 400 || path.includes("health")) continue;
@@ -121,7 +124,7 @@ describe("the OpenAPI document", () => {
           verb,
           path,
           status,
-          { content: { "application/problem+json": expect.any(Object) } },
+          { $ref: "#/components/responses/Problem", description: expect.stringMatching(/`\w+`/) },
         ]);
       }
     }

@@ -17,6 +17,7 @@ export type Schema = {
   format?: string;
   pattern?: string;
   example?: unknown;
+  default?: unknown;
   minLength?: number;
   maxLength?: number;
   minimum?: number;
@@ -38,7 +39,7 @@ export type Operation = {
   /** Needs no token. */
   isPublic: boolean;
   parameters: Parameter[];
-  body: { required: boolean; schema: Schema } | undefined;
+  body: { required: boolean; schema: Schema; example?: unknown } | undefined;
   responses: Record<string, Answer>;
 };
 
@@ -55,7 +56,8 @@ export type Description = {
 const METHODS = ["get", "put", "post", "delete", "patch"];
 
 // biome-ignore lint/suspicious/noExplicitAny: the document is JSON from the wire
-export function describeDocument(document: any): Description {
+export function describeDocument(given: any): Description {
+  const document = withResponses(given);
   const operations: Operation[] = Object.entries<Record<string, never>>(document.paths).flatMap(([path, item]) =>
     METHODS.filter((method) => method in item).map((method) => operationOf(document, path, method)),
   );
@@ -92,6 +94,15 @@ export function describeDocument(document: any): Description {
   };
 }
 
+/** The document with every response in its place, under the description that stands beside its reference. */
+// biome-ignore lint/suspicious/noExplicitAny: the document is JSON from the wire
+function withResponses(document: any) {
+  return JSON.parse(JSON.stringify(document), (_, value) => {
+    const name = /^#\/components\/responses\/(.+)$/.exec(value?.$ref ?? "")?.[1];
+    return name === undefined ? value : { ...document.components.responses[name], ...value, $ref: undefined };
+  });
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the document is JSON from the wire
 function operationOf(document: any, path: string, method: string): Operation {
   const operation = document.paths[path][method];
@@ -102,7 +113,7 @@ function operationOf(document: any, path: string, method: string): Operation {
     path,
     isPublic: (operation.security ?? document.security ?? []).length === 0,
     parameters: operation.parameters ?? [],
-    body: body && { required: body.required === true, schema: body.content["application/json"].schema },
+    body: body && { required: body.required === true, ...body.content["application/json"] },
     responses: operation.responses,
   };
 }

@@ -91,18 +91,24 @@ function instants(): fc.Arbitrary<string> {
   return fc.oneof({ weight: 4, arbitrary: near }, far, edges).map((date) => date.toISOString());
 }
 
+/** What stands for a user in most requests: one who is named at random has nothing. */
+const USERS: Record<string, string> = { user_id: "alice" };
+
 function strings(name: string, is: Schema): fc.Arbitrary<string> {
-  if (is.format === "uuid") {
-    const known = fc.nat({ max: 999 }).map((pick) => token(kindOf(name), pick));
-    return fc.oneof({ weight: 12, arbitrary: known }, { weight: 1, arbitrary: fc.uuid() });
+  const known = fc.nat({ max: 999 }).map((pick) => token(kindOf(name), pick));
+  if (is.format === "uuid") return fc.oneof({ weight: 12, arbitrary: known }, { weight: 1, arbitrary: fc.uuid() });
+  if (kindOf(name) === "conversation") {
+    const free = text(is.minLength ?? 0, is.maxLength ?? 255); // the client's own
+    return fc.oneof({ weight: 12, arbitrary: known }, { weight: 2, arbitrary: free });
   }
   const formatted = FORMATS[is.format ?? ""];
   if (formatted) return formatted;
   const { minLength: min = 0, maxLength: max = 1000 } = is;
   const free = is.pattern === undefined ? text(min, max) : matching(new RegExp(is.pattern, "u"), min, max);
-  if (typeof is.example !== "string") return free;
-  const weight = name.endsWith("_id") ? 6 : 1; // a user who is named at random has nothing
-  return fc.oneof({ weight, arbitrary: fc.constant(is.example) }, { weight: 1, arbitrary: free });
+  const example = is.example ?? USERS[name];
+  if (typeof example !== "string") return free;
+  const weight = name.endsWith("_id") ? 6 : 1;
+  return fc.oneof({ weight, arbitrary: fc.constant(example) }, { weight: 1, arbitrary: free });
 }
 
 function matching(pattern: RegExp, min: number, max: number): fc.Arbitrary<string> {
