@@ -9,13 +9,14 @@ import type { Actor } from "./identity.ts";
 import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
 
 const insertRow = statement(
-  ["conversationId", "userId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
+  ["conversationId", "userId", "clientId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
   (db, $) =>
     db
       .insert(db.tables.conversations)
       .values({
         id: $.conversationId,
         userId: $.userId,
+        clientId: $.clientId,
         title: $.title,
         agentId: $.agentId,
         isLive: $.isLive,
@@ -36,13 +37,13 @@ export type LiveStart = Pick<Conversation, "isLive" | "control" | "agentId" | "m
 function emptyConversation(
   actor: Actor,
   born: Db["born"],
-  { id = newId(), title, now, live }: Pick<NewConversation<unknown>, "id" | "title" | "now" | "live">,
+  { id = newId(), clientId = null, title, now, live }: Omit<NewConversation<unknown>, "key" | "respond" | "read">,
 ): Conversation {
   return {
     id,
     userId: actor.userId,
     agentId: null,
-    clientId: null,
+    clientId,
     title,
     isLive: false,
     status: "active",
@@ -65,6 +66,8 @@ function emptyConversation(
 }
 
 type NewConversation<R> = Given & {
+  /** What its client calls it. */
+  clientId?: string | null;
   title: string | null;
   live?: LiveStart;
   /** Milliseconds. */

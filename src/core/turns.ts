@@ -3,6 +3,7 @@ import type { KeySwap } from "../db/keys.ts";
 import type { Metadata, TurnOptions } from "../db/tables.ts";
 import { QUEUE_LIMIT } from "../db/turn-writes.ts";
 import { allowanceAt, refuseSpent } from "./allowance.ts";
+import { findCalled, mayMakeCalled } from "./client-ids.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
@@ -26,6 +27,8 @@ export type IfBusy = "queue" | "reject" | "interrupt";
 export type Question = Given & {
   /** null makes a new conversation of the actor's user. */
   conversationId: string | null;
+  /** In its place, what the client calls a conversation: one that is known, or a new one under it. */
+  clientId?: string | undefined;
   content: string;
   /** Who says it; if this is left out the actor's user, or the agent itself, who speaks for nobody else. */
   senderId?: string;
@@ -47,20 +50,30 @@ export type Question = Given & {
  * Stores a question and begins its turn, behind those that are open. It is stored when this resolves; the turn then
  * belongs to the process, whether or not anybody waits for it. A key that was used before gives its turn again, wherever
  * that runs; if it failed, the stored question gets a new one. Throws, and stores nothing: 422 for an unknown model or a
- * key of another request, 404 where the conversation is not the actor's, 409 where the assistant may not speak or the
+ * key of another request, 404 where the conversation is not the actor's to see or to make, 409 where the assistant may not speak or the
  * conversation is busy, 429 where the queue stays full or its user may take no more; and `Conflict` where a given id is taken.
  */
 export async function beginTurn(deps: TurnDeps, actor: Actor, question: Question): Promise<SeenTurn | LiveTurn> {
   refuseWhileLeaving(deps.live);
-  const { ifBusy = "queue", conversationId, id } = question;
+  const { ifBusy = "queue", id } = question;
   const mayWaitUntil = deps.clock() + (ifBusy === "reject" ? 0 : ROOM_WAIT_MS);
   for (;;) {
-    const turn = (await tryToBegin(deps, actor, question)) ?? (await beginEarlier(deps, actor, question));
+    const conversationId = await conversationOf(deps, actor, question);
+    const placed = { ...question, conversationId };
+    const turn = (await tryToBegin(deps, actor, placed)) ?? (await beginEarlier(deps, actor, placed));
     if (turn) return turn;
     if (id !== undefined) await refuseIfStored(deps.db, actor, id);
     await refuse(deps, actor, { conversationId, ifBusy, mayWait: deps.clock() < mayWaitUntil });
     await sleep(ROOM_POLL_MS);
   }
+}
+
+/** Looked up at each try: of two that make one under the same id, the slower finds it. */
+async function conversationOf({ db }: TurnDeps, actor: Actor, { conversationId, clientId }: Question) {
+  if (clientId === undefined) return conversationId;
+  const known = await findCalled(db, actor, clientId);
+  if (known === undefined) mayMakeCalled(actor);
+  return known ?? null;
 }
 
 function refuseWhileLeaving(live: Live): void {
@@ -76,6 +89,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
   const now = deps.clock();
   const ids = {
     conversationId: question.conversationId ?? newId(),
+    clientId: question.clientId ?? null,
     turnId: newId(),
     questionId: question.id ?? newId(),
     answerId: newId(),

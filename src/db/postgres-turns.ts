@@ -88,7 +88,8 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites, bo
   return {
     async begin(input, create) {
       const more = input.extensions.length + input.also.length;
-      const isPlain = !input.key && !input.interrupt && !input.metadata && more === 0;
+      const isNamed = create && input.clientId !== null;
+      const isPlain = !input.key && !input.interrupt && !input.metadata && !isNamed && more === 0;
       if (!isPlain) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
       const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];

@@ -47,25 +47,29 @@ export const takeRev = statement([...scopeSlots, "conversationId", "room", "now"
     .returning({ rev: t.rev, openTurns: t.openTurns, systemPrompt: t.systemPrompt });
 });
 
-export const createWithRevs = statement(["userId", "conversationId", "title", "preview", "now"], (db, $) => {
-  const t = db.tables.conversations;
-  return db
-    .insert(t)
-    .values({
-      id: $.conversationId,
-      userId: $.userId,
-      title: $.title,
-      lastMessage: $.preview,
-      lastSeq: 1,
-      rev: 2,
-      openTurns: 1,
-      messageCount: 1,
-      createdAt: $.now,
-      updatedAt: $.now,
-      ...db.born,
-    })
-    .returning({ rev: t.rev, openTurns: t.openTurns, systemPrompt: t.systemPrompt });
-});
+export const createWithRevs = statement(
+  ["userId", "conversationId", "clientId", "title", "preview", "now"],
+  (db, $) => {
+    const t = db.tables.conversations;
+    return db
+      .insert(t)
+      .values({
+        id: $.conversationId,
+        userId: $.userId,
+        clientId: $.clientId,
+        title: $.title,
+        lastMessage: $.preview,
+        lastSeq: 1,
+        rev: 2,
+        openTurns: 1,
+        messageCount: 1,
+        createdAt: $.now,
+        updatedAt: $.now,
+        ...db.born,
+      })
+      .returning({ rev: t.rev, openTurns: t.openTurns, systemPrompt: t.systemPrompt });
+  },
+);
 
 export const insertPair = statement(
   ["conversationId", "turnId", "questionId", "answerId", "senderId", "content", "metadata", "now"],

@@ -37,6 +37,8 @@ type Beginning = Scope &
   };
 
 export type BeginTurn = Beginning & {
+  /** What its client calls a new conversation. */
+  clientId: string | null;
   senderId: string;
   content: string;
   metadata: Metadata | null;

@@ -77,7 +77,7 @@ const create = createRoute({
     headers: keyHeader,
     body: optionalBody(z.object({ user_id: callerId.optional() }).openapi("ConversationsCreate")),
   },
-  responses: { 201: json(Created, "The conversation, still empty"), ...bodyProblems("idempotency_mismatch") },
+  responses: { 200: json(Created, "The conversation, still empty"), ...bodyProblems("idempotency_mismatch") },
 });
 
 const ask = createRoute({
@@ -141,7 +141,7 @@ export function conversations({ db, turns, clock, log }: Services) {
     const actor = actorOf(c, body.user_id);
     const respond = ({ id }: { id: string }) => ({ id, messages: [] });
     const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
-    return c.json(await createConversation(db, actor, made), 201);
+    return c.json(await createConversation(db, actor, made), 200);
   });
 
   router.openapi(ask, async (c) => {

@@ -77,7 +77,10 @@ const sendMessage = createRoute({
     body: body(
       z.object({
         message: messageText,
-        conversation_id: uuid.nullish(),
+        conversation_id: z
+          .union([uuid, z.literal("")])
+          .nullish()
+          .openapi({ description: "Empty, as some clients send it, is none." }),
         user_id: callerId.optional(),
         ...turnOptions,
       }),
@@ -115,7 +118,7 @@ export function send({ db, turns, log }: Services) {
     const body = c.req.valid("json");
     const { message, conversation_id, user_id } = body;
     const actor = actorOf(c, user_id);
-    const question = { conversationId: conversation_id ?? null, content: message, ...optionsOf(c, actor, body) };
+    const question = { conversationId: conversation_id || null, content: message, ...optionsOf(c, actor, body) };
     const turn = await beginTurn(turns, actor, question);
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
     const answer = await waitFor(c, wholeAnswer(turns, turn));

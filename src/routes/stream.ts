@@ -34,6 +34,8 @@ const token = createRoute({
   responses: { 200: json(Token, "The token"), ...bodyProblems() },
 });
 
+const tokenAtRoot = createRoute({ ...token, path: "/token", operationId: "createStreamTokenAtRoot" });
+
 /** Conversations that are named, of all that wait. */
 const NAMED = 100;
 
@@ -90,14 +92,16 @@ export function streamChat({ stream, streamInbox }: Services, issueToken: IssueT
     return c.json({ mirror, waiting, conversations, events: { waiting: events.waiting, oldest_at }, quota: left }, 200);
   });
 
-  router.openapi(token, async (c) => {
-    const actor = actorOf(c, c.req.valid("json").user_id);
-    // What an agent or an admin sees of others here does not make it one of them there.
-    if (actor.userId !== actor.self) throw new AppError("forbidden", "A token is for one's own user.");
-    const { token, apiKey, userId, expiresAt } = await issueToken(actor.self);
-    c.header("Cache-Control", "no-store");
-    return c.json({ token, api_key: apiKey, user_id: userId, expires_at: timeOf(expiresAt) }, 200);
-  });
+  for (const route of [token, tokenAtRoot]) {
+    router.openapi(route, async (c) => {
+      const actor = actorOf(c, c.req.valid("json").user_id);
+      // What an agent or an admin sees of others here does not make it one of them there.
+      if (actor.userId !== actor.self) throw new AppError("forbidden", "A token is for one's own user.");
+      const { token, apiKey, userId, expiresAt } = await issueToken(actor.self);
+      c.header("Cache-Control", "no-store");
+      return c.json({ token, api_key: apiKey, user_id: userId, expires_at: timeOf(expiresAt) }, 200);
+    });
+  }
 
   return router;
 }

@@ -1,3 +1,4 @@
+import { findCalled } from "../core/client-ids.ts";
 import { createConversation } from "../core/conversations.ts";
 import { AppError, type Code } from "../core/errors.ts";
 import type { TurnDeps } from "../core/live.ts";
@@ -90,16 +91,20 @@ const saysPart = (post: Post, text: string): boolean => textsOf(post).some((one)
 
 /** Where another was faster there is one now. */
 async function makeConversation({ turns, assistantId }: TakeOverDeps, id: string, event: MessageEvent): Promise<void> {
+  const owner = ownerIn(ownerOf(event, assistantId));
+  const { channel_id: channelId } = event;
+  // Its user may have something else under that id already.
+  const isTaken = id === channelId || (await findCalled(turns.db, owner, channelId)) !== undefined;
   const live = { isLive: true, control: "assistant", agentId: null, metadata: null, previousId: null } as const;
   const made = {
-    ...{ id, live, title: null, now: turns.clock(), key: null },
-    also: [guard(isNotDeleted, { id }), ...channelSteps(event.channel_id)],
+    ...{ id, clientId: isTaken ? null : channelId, live, title: null, now: turns.clock(), key: null },
+    also: [guard(isNotDeleted, { id }), ...channelSteps(channelId)],
     respond: (row: Conversation) => row,
     read: (): never => {
       throw new Error("there was no key");
     },
   };
-  await createConversation(turns.db, ownerIn(ownerOf(event, assistantId)), made).catch((error) => {
+  await createConversation(turns.db, owner, made).catch((error) => {
     if (!isConflict(error)) throw error;
   });
 }

@@ -8,6 +8,7 @@ import { declares } from "../support/http-setup.ts";
 import { type Asked, mayBeBusy, type Route, requestTo } from "../support/isolation-document.ts";
 import { ID_NAMES, type Operation, operationIdOf, operations } from "../support/isolation-operations.ts";
 import { somebody } from "../support/isolation-people.ts";
+import { noRows } from "../support/isolation-rows.ts";
 import { givenScene, said } from "../support/isolation-scene.ts";
 import { useWorld } from "../support/isolation-world.ts";
 
@@ -48,7 +49,9 @@ describe.each(databases)("whoever calls on $database", (database) => {
     for (const [id, { ids }] of world.routes) {
       const { kind, ids: own } = of(id).operation;
       if (kind === "public" || kind === "signed") continue;
-      expect(ids.length > 0, `${id} ${kind}, and its ids do not fit; ${HOW}`).toBe(kind === "reaches");
+      expect(ids.length > 0, `${id} ${kind}, and its ids do not fit; ${HOW}`).toBe(
+        kind === "reaches" || kind === "calls",
+      );
       const known = { ...ID_NAMES, ...own };
       for (const { name } of ids) expect(known, `of what ${name} of ${id} is an id; ${HOW}`).toHaveProperty(name);
     }
@@ -138,10 +141,47 @@ describe.each(databases)("whoever calls on $database", (database) => {
     });
   });
 
+  describe.each(idsOf("calls"))("calls a row by an id, known or new: %s", (id) => {
+    it("somebody else's is like what is not there: either makes a row of the caller's own, and the owner's stays", async () => {
+      const { owner, rows, ask } = await givenScene(world, of(id), { live: false });
+      const before = await world.shown(owner, rows);
+      for (const who of [somebody(), somebody("agent")]) {
+        const [foreign, unknown] = await each([rows, noRows()], (of) => ask(who, { rows: of }));
+        for (const made of [foreign, unknown]) if (made) succeeds(made);
+        expect(withoutIds(foreign)).toEqual(withoutIds(unknown));
+      }
+      expect(await world.shown(owner, rows)).toEqual(before);
+    });
+
+    it("one's own goes on, once for one Idempotency-Key; whoever else sends that gets a row of its own", async () => {
+      const { owner, rows, ask } = await givenScene(world, of(id), { live: false });
+      const asking = { rows, more: { if_busy: "interrupt" } };
+      const first = await ask(owner, asking, "mine");
+      succeeds(first);
+      expect(first.json.conversation_id).toBe(rows.conversation);
+      expect(said(await ask(owner, asking, "mine"))).toEqual(said(first));
+      const other = await ask(somebody(), asking, "mine");
+      succeeds(other);
+      expect(other.json.conversation_id).not.toBe(rows.conversation);
+    });
+
+    it("nobody reaches it by naming its owner, without a token, or with one that has expired", async () => {
+      const scene = await givenScene(world, of(id), { live: false });
+      await scene.untouched(async () => {
+        for (const place of scene.route.names) {
+          const named = { user: scene.owner.userId, in: place };
+          expectProblem(await scene.ask(somebody(), { rows: scene.rows, named }), 403, "forbidden");
+          await scene.notFound(somebody("agent"), { named });
+        }
+        await turnedAway(requestTo(scene.route, scene.operation, { rows: scene.rows }));
+      });
+    });
+  });
+
   /** Also what reaches for a row, where it makes one if no id is given. */
   const makes = (id: string) => {
     const { operation, route } = of(id);
-    const mayMake = operation.kind === "reaches" && route.ids.every(({ always }) => !always);
+    const mayMake = ["reaches", "calls"].includes(operation.kind) && route.ids.every(({ always }) => !always);
     return operation.kind === "makes" || mayMake;
   };
 
@@ -222,6 +262,10 @@ describe.each(databases)("whoever calls on $database", (database) => {
 
   declares(world);
 });
+
+/** What a caller was told, beside all ids. */
+const withoutIds = (called: Called | undefined) =>
+  called && JSON.stringify(said(called)).replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "an id");
 
 const uuidsOf = ({ text }: Called): string[] => text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
 

@@ -31,6 +31,13 @@ describe.each(databases)("the send surface on $database", ({ fresh }) => {
     });
   });
 
+  it("makes a conversation where the id is empty or null, as older clients send it", async () => {
+    for (const conversation_id of ["", null]) {
+      const sent = await parts.app.call("POST", "/api/chat/send", { message: "Hello", conversation_id });
+      expect(sent.json).toMatchObject({ conversation_id: uuid, message: "Echo: Hello" });
+    }
+  });
+
   it("titles with at most 60 characters", async () => {
     const sent = await send("Lisbon ".repeat(40));
     const { title } = (await call("GET", `/api/chat/conversations/${sent.json.conversation_id}`)).json;

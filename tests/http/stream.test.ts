@@ -41,6 +41,14 @@ describe("a token for Stream Chat", () => {
     expect(await ownerOf(await ask(await as("alice"), forUser("alice")))).toBe("alice");
   });
 
+  it("is the same at /token, where the coaching API's clients ask for it", async () => {
+    const called = await parts.app.call("POST", "/token", forUser("alice"), await as("alice"));
+    expect(await ownerOf(called)).toBe("alice");
+    expect(called.headers.get("cache-control")).toBe("no-store");
+    expectProblem(await parts.app.call("POST", "/token", forUser("bob"), await as("alice")), 403, "forbidden");
+    expectProblem(await parts.app.call("POST", "/token", forUser("alice")), 401, "unauthorized");
+  });
+
   it.each(["user", "agent", "admin"] as const)("is nobody else's, whatever is seen of others: %s", async (role) => {
     const headers = await as(`${role}-of-the-house`, role);
     expect(await ownerOf(await ask(headers))).toBe(`${role}-of-the-house`);
@@ -78,7 +86,7 @@ describe("without an app of Stream Chat", () => {
   const parts = useApp();
 
   it("there is no such route, in the document or beside it", async () => {
-    expectProblem(await parts.app.call("POST", PATH), 404, "not_found");
+    for (const path of [PATH, "/token"]) expectProblem(await parts.app.call("POST", path), 404, "not_found");
     for (const path of ["/openapi.json", "/routes"]) {
       expect((await parts.app.call("GET", path)).text).not.toMatch(/stream.?chat|stream\/token/i);
     }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { eq } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
+import { findCalled } from "../../src/core/client-ids.ts";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { findPost } from "../../src/core/thread.ts";
 import { beginTurn } from "../../src/core/turns.ts";
@@ -66,6 +67,18 @@ describe.each(databases)("what is said at Stream, on $database", ({ fresh }) => 
       await answered(conversationId, "Hello?");
       expect(await channelIdOf(handles.db, conversationId)).toBe(talk.channel);
       expect(await streamIdsOf(handles.db, [messageIdOf(id)])).toEqual(new Map([[messageIdOf(id), id]]));
+      // Its client calls it by the channel's id on the coaching surface, too.
+      expect(await findCalled(handles.db, as("user", talk.user), talk.channel)).toBe(conversationId);
+    });
+
+    it("is kept beside what its sender has under that id already, which goes on under it", async () => {
+      const { deps, inbox } = open();
+      const talk = newChannel(`of-the-client-${randomUUID().slice(0, 8)}`);
+      const own = { conversationId: null, clientId: talk.channel, content: "First", model: undefined };
+      const { conversationId } = await beginTurn(deps, as("user", talk.user), own);
+      expect(await inbox.work(messageEvent("new", talk, { id: randomUUID(), text: "Hello?" }))).toBeNull();
+      await answered(conversationIdOf(talk.channel), "Hello?");
+      expect(await findCalled(handles.db, as("user", talk.user), talk.channel)).toBe(conversationId);
     });
 
     it("from several people at once makes one conversation", async () => {

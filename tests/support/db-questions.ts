@@ -33,6 +33,7 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     mostTurns: null,
     mostTokens: null,
     since: 0,
+    clientId: null,
     interrupt: false,
     key: null,
     ...set,

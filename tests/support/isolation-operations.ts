@@ -6,10 +6,11 @@ export type Rows = { conversation: string; turn: string; answer: string; message
 export type Operation = {
   /**
    * `public` answers everybody; `service` wants a token, and shows nobody's rows; `makes` a row of the caller's own;
-   * `lists` what is the caller's; `reaches` for rows by their ids; `watches` over what is before agents; `operates` the
+   * `lists` what is the caller's; `reaches` for rows by their ids; `calls` a row by an id that it makes one under where the
+   * caller has none; `watches` over what is before agents; `operates` the
    * service, as an admin; `signed` is for who has a secret alone, whatever token comes along.
    */
-  kind: "public" | "signed" | "service" | "makes" | "lists" | "reaches" | "watches" | "operates";
+  kind: "public" | "signed" | "service" | "makes" | "lists" | "reaches" | "calls" | "watches" | "operates";
   /** What makes a request valid, beside ids. */
   body?: Record<string, unknown>;
   /** What stands in the path and is no row's id. */
@@ -75,8 +76,9 @@ export const operations: Readonly<Record<string, Operation>> = {
   listSendConversations: { kind: "lists" },
   getSendConversation: { kind: "reaches" },
 
-  generateResponse: { kind: "reaches", body: { message } },
+  generateResponse: { kind: "calls", body: { message } },
   createCoachingChat: { kind: "makes" },
+  getCoachingChat: { kind: "reaches" },
   sendCoachingMessage: { kind: "reaches", body: { content: message } },
 
   getTurn: { kind: "reaches" },
@@ -118,6 +120,7 @@ export const operations: Readonly<Record<string, Operation>> = {
 
   receiveStreamWebhook: { kind: "signed", body: { type: "message.new" } },
   createStreamToken: { kind: "makes" },
+  createStreamTokenAtRoot: { kind: "makes" },
   getStreamStatus: { kind: "operates" },
 
   getRoot: { kind: "public" },
