@@ -4,8 +4,9 @@ import { estimateTokens, textCleaner } from "../core/text.ts";
 import { headersOf } from "../core/trace.ts";
 import type { Pass } from "./breaker.ts";
 import { requestFor } from "./capabilities.ts";
-import { kindOfError, retryAfterOf, statusOf } from "./failures.ts";
+import { kindOfError, retryAfterOf, statusOf, wordsOf } from "./failures.ts";
 import type { ProviderEvent } from "./provider.ts";
+import { type Measure, measureIn } from "./refusal-words.ts";
 import type { Registry, Target } from "./registry.ts";
 import { type Limits, type Watchdog, watchdog } from "./watchdog.ts";
 
@@ -35,6 +36,8 @@ export type Call = {
   finishReason: string;
   status: number | null;
   retryAfterMs: number | null;
+  /** How large the target said its window is, when it refused the prompt for its length. */
+  measure: Measure | undefined;
   /** Why nothing was asked of the target: the conversation cannot be fitted into its window. */
   unfit: string | null;
 };
@@ -62,6 +65,7 @@ export function openCall(name: string, { pass, voids, limits, signal }: CallOpti
     finishReason: "",
     status: null,
     retryAfterMs: null,
+    measure: undefined,
     unfit: null,
   };
 }
@@ -105,6 +109,10 @@ export function hear(call: Call, event: ProviderEvent): readonly DispatchEvent[]
     call.watch.answers();
     return NOTHING;
   }
+  if (event.type === "waiting") {
+    call.watch.waits();
+    return NOTHING;
+  }
   call.watch.alive();
   if (event.type === "status") return [event];
   call.firstChunkMs ??= now - call.started;
@@ -140,6 +148,7 @@ export function failCall(call: Call, error: unknown): void {
   call.retryAfterMs = retryAfterOf(error);
   call.isOver = true;
   call.outcome = isOurs ? "context_length" : kindOfError(error, call.status === null ? "connect" : "stream_cut");
+  if (call.outcome === "context_length") call.measure = measureIn(wordsOf(error));
 }
 
 /** Has to be called whichever way a call is left: clears its timers, and gives back its pass and its connection. */

@@ -8,6 +8,8 @@ export type ProviderEvent =
   | { type: "head"; status: number }
   /** It is at work, but has no text: a model that reasons, say. */
   | { type: "alive" }
+  /** The connection lives, but nothing says that anybody is at work: a comment of a proxy, say. */
+  | { type: "waiting" }
   | { type: "usage"; usage: Usage }
   | { type: "end"; finishReason: string }
   | { type: "failed"; kind: FailureKind };

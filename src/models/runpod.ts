@@ -28,7 +28,7 @@ function overOpenAI({ apiKey, endpointId, baseURL, transport }: Endpoint): Provi
   return async function* (request, signal) {
     if (request.model !== endpointId) return yield* route.provider(request, signal);
     // The endpoint stands for the model that it serves. If it cannot be asked, the call itself shows why.
-    served ??= (await route.modelIds(signal).catch(() => []))[0];
+    served ??= (await route.models(signal).catch(() => []))[0]?.id;
     yield* route.provider({ ...request, model: served ?? endpointId }, signal);
   };
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { deflateSync, gzipSync } from "node:zlib";
 
 /** A chat completion request as it came over the wire. */
 export type Asked = {
@@ -20,6 +21,10 @@ export type Script = {
   error?: unknown;
   /** The head of the error comes, its body never does. */
   withoutBody?: boolean;
+  /** A completion in one piece, though a stream was asked for. */
+  whole?: object;
+  /** The answer is compressed, whatever was asked for. */
+  compress?: "gzip" | "deflate";
   /** Resets the connection before the headers. */
   reset?: boolean;
   /** Pieces of reasoning before the text, each after `every` milliseconds. */
@@ -89,7 +94,7 @@ export async function startProvider(port = 0): Promise<Provider> {
   const busy = new Set<Asked>();
 
   const server = createServer(async (request, response) => {
-    if (request.method === "GET" && request.url?.endsWith("/models")) {
+    if (request.method === "GET" && request.url?.endsWith("/v1/models")) {
       lists.push(request.headers);
       return sendList(response, listed);
     }
@@ -157,9 +162,17 @@ async function answer(response: ServerResponse, asked: Asked, script: Script): P
   if (status !== undefined && script.withoutBody) return void response.writeHead(status, headers).flushHeaders();
   if (status !== undefined) return sendJson(response, status, error ?? { error: { message: "no" } }, headers);
   if (!asked.body.stream) return sendJson(response, 200, { object: "chat.completion" });
+  if (script.whole) return sendJson(response, 200, script.whole, headers);
+  if (script.compress) return sendCompressed(response, asked, script.compress, script);
   response.writeHead(200, { "content-type": "text/event-stream", ...headers });
   response.flushHeaders();
   await writeAnswer(response, asked, script);
+}
+
+function sendCompressed(response: ServerResponse, asked: Asked, encoding: "gzip" | "deflate", script: Script): void {
+  const text = (script.text ?? wordsOf(asked)).map((content) => chunk(asked, { content })).join("");
+  const body = (encoding === "gzip" ? gzipSync : deflateSync)(text + ending(asked, script));
+  response.writeHead(200, { "content-type": "text/event-stream", "content-encoding": encoding }).end(body);
 }
 
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
