@@ -267,7 +267,19 @@ describe.each(runtimes)("on %s", (runtime) => {
     const last = await dispatcher.send(first).last;
     expect(last).toMatchObject({ type: "failed", target: null, attempts: [], usage: null, cost: null, context: null });
     expect(last).toMatchObject({ error: { code: "provider_unavailable", retry_after_s: 30 } });
+    const detail = last.type === "failed" ? last.error.detail : "";
+    expect(detail).toMatch(/^\S+ is over its rate limit \(\d+ s ago\) and is asked again in \d+ s\.$/);
+    expect(detail).toContain(first);
     expect(hits(first)).toBe(1);
+  });
+
+  it.each([
+    { status: 500, says: "failed with an error of its own (HTTP 500)." },
+    { status: 503, says: "is overloaded." },
+  ])("a target that answers $status is said to have failed as it did", async ({ status, says: sentence }) => {
+    behave({ status });
+    const last = await dispatcher.send(first).last;
+    expect(last).toMatchObject({ type: "failed", error: { detail: `${first} ${sentence}` } });
   });
 
   it("turns that find their only target on trial wait for the trial, and are answered", async () => {

@@ -22,6 +22,12 @@ export const halves: readonly Fault[] = [
   broken("finish reason abort", "stream_incomplete", { finish: "abort" }),
   broken("in-band error", "stream_incomplete", { raw: event(error("server_error")) }),
   {
+    what: "no finish reason, but [DONE]",
+    openai: { finish: null },
+    ends: "openai",
+    attempts: ["openai completed"],
+  },
+  {
     what: "no [DONE], but a finish reason",
     openai: { done: false },
     ends: "openai",

@@ -27,6 +27,8 @@ export type Script = {
   compress?: "gzip" | "deflate";
   /** Resets the connection before the headers. */
   reset?: boolean;
+  /** Comments before the text, each after `every` milliseconds. */
+  comments?: number;
   /** Pieces of reasoning before the text, each after `every` milliseconds. */
   thoughts?: number;
   /** Pieces of text, each in a write of its own unless `together`. */
@@ -177,6 +179,7 @@ function sendCompressed(response: ServerResponse, asked: Asked, encoding: "gzip"
 
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
   const { text = wordsOf(asked), together = false, every = 0, before, afterwards = script.then ?? "end" } = script;
+  await writeComments(response, script);
   let held = chunk(asked, { role: "assistant", content: "" });
   const thoughts = Array.from({ length: script.thoughts ?? 0 }, () => ({ reasoning: "hm " }));
   for (const [i, piece] of [...thoughts, ...text.map((content) => ({ content }))].entries()) {
@@ -193,6 +196,13 @@ async function writeAnswer(response: ServerResponse, asked: Asked, script: Scrip
   if (afterwards === "end") return void response.end(last);
   response.write(last);
   if (afterwards === "late") setTimeout(() => response.end(), 20);
+}
+
+async function writeComments(response: ServerResponse, { comments = 0, every = 0 }: Script): Promise<void> {
+  for (let i = 0; i < comments; i++) {
+    await sleep(every);
+    response.write(": the request is queued\n\n");
+  }
 }
 
 function flush(response: ServerResponse, text: string): "" {
