@@ -17,8 +17,8 @@ export type Call = {
   readonly pass: Pass;
   readonly watch: Watchdog;
   readonly started: number;
-  /** Why the text that an earlier call told is void once this one has some of its own; null where there is none. */
-  readonly voids: FailureKind | null;
+  /** Why the text that was told before is void once this call has some of its own; null where there is none. */
+  voids: FailureKind | null;
   readonly clean: ReturnType<typeof textCleaner>;
   target: Target | null;
   prompt: Prompt | null;
@@ -115,12 +115,20 @@ export function hear(call: Call, event: ProviderEvent): readonly DispatchEvent[]
   }
   call.watch.alive();
   if (event.type === "status") return [event];
+  if (event.type === "restart") return beginAnew(call);
   call.firstChunkMs ??= now - call.started;
   if (event.type === "delta") return told(call, call.clean.push(event.text));
   if (event.type === "usage") call.usage = event.usage;
   else if (event.type === "failed") call.outcome = event.kind;
   else if (event.type === "end") [call.outcome, call.finishReason] = ["completed", event.finishReason];
   return NOTHING;
+}
+
+function beginAnew(call: Call): readonly DispatchEvent[] {
+  call.clean.end();
+  if (call.text === "") return NOTHING;
+  call.text = "";
+  return [{ type: "restart", reason: "stream_cut" }];
 }
 
 function told(call: Call, text: string): readonly DispatchEvent[] {
@@ -134,8 +142,11 @@ function told(call: Call, text: string): readonly DispatchEvent[] {
   return [...restart(call), { type: "delta", text }];
 }
 
-const restart = ({ voids }: Call): readonly DispatchEvent[] =>
-  voids === null ? NOTHING : [{ type: "restart", reason: voids }];
+function restart(call: Call): readonly DispatchEvent[] {
+  const { voids } = call;
+  call.voids = null;
+  return voids === null ? NOTHING : [{ type: "restart", reason: voids }];
+}
 
 /** Rethrows what is no failure of a target. */
 export function failCall(call: Call, error: unknown): void {
