@@ -115,6 +115,21 @@ export function prices(value: string, context: z.RefinementCtx): Map<string, Pri
   return result;
 }
 
+/** `openai/my-model=131072;…`: tokens that a model takes in */
+export function windows(value: string, context: z.RefinementCtx): Map<string, number> {
+  const result = new Map<string, number>();
+  for (const part of value.split(";").map((text) => text.trim())) {
+    if (part === "") continue;
+    const [, target, tokens] = /^(\w+\/[^\s=]+)=([1-9]\d{2,8})$/.exec(part) ?? [];
+    if (target === undefined) {
+      context.addIssue({ code: "custom", message: "must look like openai/my-model=131072;runpod/my-endpoint=32768" });
+      return z.NEVER;
+    }
+    result.set(target, Number(tokens));
+  }
+  return result;
+}
+
 /** An address as the client takes it: it would throw on another at the start. */
 export function isRedis(value: string): boolean {
   const parsed = URL.parse(value);

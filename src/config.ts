@@ -18,6 +18,7 @@ import {
   url,
   webhookSecret,
   whole,
+  windows,
 } from "./config-values.ts";
 import type { DatabaseAddress } from "./db/index.ts";
 import { serviceKeys } from "./http/service-keys.ts";
@@ -78,6 +79,7 @@ const environment = z.object({
   RUNPOD_INPUT: z.enum(["messages", "prompt"], { error: "must be messages or prompt" }).default("messages"),
   MODELS: z.string().default("").transform(aliases),
   PRICES: z.string().default("").transform(prices),
+  MODEL_WINDOWS: z.string().default("").transform(windows),
   FIRST_TOKEN_TIMEOUT_MS: milliseconds.default(10_000),
   LAST_FIRST_TOKEN_TIMEOUT_MS: milliseconds.default(60_000),
   IDLE_TIMEOUT_MS: milliseconds.default(15_000),
@@ -198,6 +200,7 @@ function modelsFrom(env: Environment): ModelsConfig {
     runpod: runpodFrom(env),
     aliases: env.MODELS,
     prices: env.PRICES,
+    windows: env.MODEL_WINDOWS,
   };
 }
 

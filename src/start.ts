@@ -104,6 +104,7 @@ type Around = { redis: Redis | null; bus: Bus; transport: Transport; log: Logger
 function turnsOver(database: Db, config: Config, { redis, bus, transport, log }: Around) {
   const registry = createRegistry(config.models, transport);
   const [live, streams] = [createLive(), new Map<string, number>()];
+  registry.askWindows();
   const metrics = createMetrics({ models: registry.list, live, streams });
   database.onCommit(metrics.committed);
   const db = announcing(measured(database, metrics.wrote), (conversationId) =>

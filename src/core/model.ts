@@ -20,6 +20,7 @@ export type FailureKind =
   | "timeout_total"
   | "stream_cut"
   | "stream_incomplete"
+  | "answer_too_large"
   | "bad_request"
   | "context_length"
   | "content_filter"

@@ -1,4 +1,4 @@
-import type { Outcome } from "../core/model.ts";
+import type { FailureKind, Outcome } from "../core/model.ts";
 
 export type BreakerState = "closed" | "open" | "half_open";
 
@@ -9,7 +9,8 @@ export type Breaker = ReturnType<typeof createBreaker>;
 
 const FAILURES_MOST = 3;
 const COOLDOWN_MS = 1_000;
-const COOLDOWN_MOST_MS = 30_000;
+/** So short that a target that is well again is asked within five seconds, by one turn at a time. */
+const COOLDOWN_MOST_MS = 4_000;
 /** A vendor that names a longer Retry-After is asked again all the same. */
 const RETRY_AFTER_MOST_MS = 300_000;
 /** While a probe is out, the others look again after this, in milliseconds. */
@@ -18,7 +19,7 @@ const PROBE_LOOK_MS = 100;
 const CIRCUITS_MOST = 1_000;
 
 /** What says that a target is not well. Other failures are the request's, or the caller's. */
-const AGAINST = new Set<Outcome>([
+const AGAINST: ReadonlySet<Outcome> = new Set<FailureKind>([
   "overloaded",
   "connect",
   "rate_limited",
@@ -30,15 +31,24 @@ const AGAINST = new Set<Outcome>([
   "timeout_idle",
   "stream_cut",
   "stream_incomplete",
+  "answer_too_large",
 ]);
+const isAgainst = (outcome: Outcome): outcome is FailureKind => AGAINST.has(outcome);
 /** What says nothing at all. */
 const NEUTRAL = new Set<Outcome>(["cancelled", "timeout_total"]);
 
-type Circuit = { failures: number; cooldownMs: number; openUntil: number | null; probing: boolean };
+type Circuit = {
+  failures: number;
+  cooldownMs: number;
+  openUntil: number | null;
+  probing: boolean;
+  /** The last failure that counted against it, and when that was. */
+  last: { outcome: FailureKind; at: number } | null;
+};
 
 /**
  * Keeps turns away from targets that fail. A circuit opens after three failures in a row, for a cooldown that doubles up
- * to 30 s, or after a 429 for its Retry-After; then it lets one probe through, whose first text closes it.
+ * to 4 s, or after a 429 for its Retry-After; then it lets one probe through, whose first text closes it.
  */
 export function createBreaker(clock: () => number) {
   const circuits = new Map<string, Circuit>();
@@ -70,16 +80,19 @@ export function createBreaker(clock: () => number) {
       end(outcome, retryAfterMs) {
         const circuit = isOut && circuits.get(target);
         if (circuit) circuit.probing = false;
-        if (AGAINST.has(outcome))
-          count(target, { isProbe, limitedMs: outcome === "rate_limited" ? retryAfterMs : null });
+        if (isAgainst(outcome)) count(target, outcome, { isProbe, retryAfterMs });
         else if (!NEUTRAL.has(outcome)) circuits.delete(target);
       },
     };
   }
 
-  function count(target: string, { isProbe, limitedMs }: { isProbe: boolean; limitedMs: number | null }): void {
+  type Counted = { isProbe: boolean; retryAfterMs: number | null };
+
+  function count(target: string, outcome: FailureKind, { isProbe, retryAfterMs }: Counted): void {
     const circuit = circuits.get(target) ?? add(target);
+    const limitedMs = outcome === "rate_limited" ? retryAfterMs : null;
     circuit.failures++;
+    circuit.last = { outcome, at: clock() };
     if (limitedMs !== null) {
       const until = clock() + Math.min(limitedMs, RETRY_AFTER_MOST_MS);
       circuit.openUntil = Math.max(until, circuit.openUntil ?? 0);
@@ -95,7 +108,7 @@ export function createBreaker(clock: () => number) {
   function add(target: string): Circuit {
     const [oldest] = circuits.keys();
     if (oldest !== undefined && circuits.size >= CIRCUITS_MOST) circuits.delete(oldest);
-    const circuit = { failures: 0, cooldownMs: 0, openUntil: null, probing: false };
+    const circuit: Circuit = { failures: 0, cooldownMs: 0, openUntil: null, probing: false, last: null };
     circuits.set(target, circuit);
     return circuit;
   }
@@ -106,7 +119,13 @@ export function createBreaker(clock: () => number) {
     return circuit.probing || circuit.openUntil <= clock() ? "half_open" : "open";
   }
 
-  return { enter, waitMs, state };
+  /** What a target did that is left alone, how long ago, and how long it is left alone yet, in milliseconds. */
+  function lastFailure(target: string) {
+    const last = circuits.get(target)?.last;
+    return last ? { outcome: last.outcome, agoMs: clock() - last.at, waitMs: waitMs(target) } : undefined;
+  }
+
+  return { enter, waitMs, state, lastFailure };
 }
 
 /** Closed on trial: one more failure opens it again, and for longer; only a whole answer forgets what was. */

@@ -4,8 +4,9 @@ import { estimateTokens, textCleaner } from "../core/text.ts";
 import { headersOf } from "../core/trace.ts";
 import type { Pass } from "./breaker.ts";
 import { requestFor } from "./capabilities.ts";
-import { kindOfError, retryAfterOf, statusOf } from "./failures.ts";
+import { kindOfError, retryAfterOf, statusOf, wordsOf } from "./failures.ts";
 import type { ProviderEvent } from "./provider.ts";
+import { type Measure, measureIn } from "./refusal-words.ts";
 import type { Registry, Target } from "./registry.ts";
 import { type Limits, type Watchdog, watchdog } from "./watchdog.ts";
 
@@ -16,8 +17,8 @@ export type Call = {
   readonly pass: Pass;
   readonly watch: Watchdog;
   readonly started: number;
-  /** Why the text that an earlier call told is void once this one has some of its own; null where there is none. */
-  readonly voids: FailureKind | null;
+  /** Why the text that was told before is void once this call has some of its own; null where there is none. */
+  voids: FailureKind | null;
   readonly clean: ReturnType<typeof textCleaner>;
   target: Target | null;
   prompt: Prompt | null;
@@ -35,6 +36,8 @@ export type Call = {
   finishReason: string;
   status: number | null;
   retryAfterMs: number | null;
+  /** How large the target said its window is, when it refused the prompt for its length. */
+  measure: Measure | undefined;
   /** Why nothing was asked of the target: the conversation cannot be fitted into its window. */
   unfit: string | null;
 };
@@ -62,6 +65,7 @@ export function openCall(name: string, { pass, voids, limits, signal }: CallOpti
     finishReason: "",
     status: null,
     retryAfterMs: null,
+    measure: undefined,
     unfit: null,
   };
 }
@@ -105,14 +109,26 @@ export function hear(call: Call, event: ProviderEvent): readonly DispatchEvent[]
     call.watch.answers();
     return NOTHING;
   }
+  if (event.type === "waiting") {
+    call.watch.waits();
+    return NOTHING;
+  }
   call.watch.alive();
   if (event.type === "status") return [event];
+  if (event.type === "restart") return beginAnew(call);
   call.firstChunkMs ??= now - call.started;
   if (event.type === "delta") return told(call, call.clean.push(event.text));
   if (event.type === "usage") call.usage = event.usage;
   else if (event.type === "failed") call.outcome = event.kind;
   else if (event.type === "end") [call.outcome, call.finishReason] = ["completed", event.finishReason];
   return NOTHING;
+}
+
+function beginAnew(call: Call): readonly DispatchEvent[] {
+  call.clean.end();
+  if (call.text === "") return NOTHING;
+  call.text = "";
+  return [{ type: "restart", reason: "stream_cut" }];
 }
 
 function told(call: Call, text: string): readonly DispatchEvent[] {
@@ -126,8 +142,11 @@ function told(call: Call, text: string): readonly DispatchEvent[] {
   return [...restart(call), { type: "delta", text }];
 }
 
-const restart = ({ voids }: Call): readonly DispatchEvent[] =>
-  voids === null ? NOTHING : [{ type: "restart", reason: voids }];
+function restart(call: Call): readonly DispatchEvent[] {
+  const { voids } = call;
+  call.voids = null;
+  return voids === null ? NOTHING : [{ type: "restart", reason: voids }];
+}
 
 /** Rethrows what is no failure of a target. */
 export function failCall(call: Call, error: unknown): void {
@@ -140,6 +159,7 @@ export function failCall(call: Call, error: unknown): void {
   call.retryAfterMs = retryAfterOf(error);
   call.isOver = true;
   call.outcome = isOurs ? "context_length" : kindOfError(error, call.status === null ? "connect" : "stream_cut");
+  if (call.outcome === "context_length") call.measure = measureIn(wordsOf(error));
 }
 
 /** Has to be called whichever way a call is left: clears its timers, and gives back its pass and its connection. */

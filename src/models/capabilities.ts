@@ -5,6 +5,8 @@ import type { ProviderRequest } from "./provider.ts";
 export type Capabilities = {
   /** Tokens that it can take in, answer included. */
   window: number;
+  /** Whether that is a fact; otherwise it is a guess, and the model may take more. */
+  isWindowKnown: boolean;
   temperature: boolean;
   /** What the limit on an answer's tokens is called. */
   tokenLimit: "max_completion_tokens" | "max_tokens";
@@ -16,24 +18,30 @@ export type Capabilities = {
 
 /** A server of one's own, of which nothing is known. */
 const ANY: Capabilities = {
-  window: 8_192,
+  window: 32_768,
+  isWindowKnown: false,
   temperature: true,
   tokenLimit: "max_tokens",
   systemRole: true,
   n: true,
 };
 
+function holds(window: number) {
+  return { window, isWindowKnown: true };
+}
+
 const REASONS = { temperature: false, tokenLimit: "max_completion_tokens" } as const;
 
 // From the vendors' model pages; every pattern that fits has its say, later ones over earlier. The windows of OpenAI's
 // models are what a turn may fill, less than they hold: a longer prompt costs more than a chat is worth.
 const known: readonly [RegExp, Partial<Capabilities>][] = [
-  [/^groq\//, { window: 131_072, tokenLimit: "max_completion_tokens", n: false }],
-  [/gpt-oss-/, { window: 131_072 }],
-  [/^openai\/gpt-/, { window: 128_000, tokenLimit: "max_completion_tokens" }],
+  [/^runpod\//, { window: 8_192 }], // a worker that refuses a longer prompt gives a traceback, from which nothing is learned
+  [/^groq\//, { ...holds(131_072), tokenLimit: "max_completion_tokens", n: false }],
+  [/gpt-oss-/, holds(131_072)],
+  [/^openai\/gpt-/, { ...holds(128_000), tokenLimit: "max_completion_tokens" }],
   [/^openai\/gpt-(?!oss)([5-9]|1\d)/, REASONS],
   [/^openai\/gpt-\d[\d.]*-chat/, { temperature: true }],
-  [/^openai\/o\d/, { ...REASONS, window: 128_000 }],
+  [/^openai\/o\d/, { ...REASONS, ...holds(128_000) }],
   [/^openai\/o1-(mini|preview)/, { systemRole: false }],
   // The chat templates of these refuse a system message, wherever they are served.
   [/gemma-(1\.1-)?[27]b|gemma-2-|mistral-7b-instruct-v0\.[12]/i, { systemRole: false }],

@@ -6,6 +6,8 @@ export type ListedModel = {
   id: string;
   /** The day on which it is announced to be switched off, as `2027-01-31`. */
   shutdown: string | null;
+  /** Tokens that it takes in, where the server says so. */
+  window: number | null;
 };
 
 // A date, or seconds since 1970; what is neither is not believed.
@@ -15,7 +17,21 @@ const day = z
   .nullish()
   .catch(null);
 
-const list = z.object({ data: z.array(z.object({ id: z.string(), shutdown_date: day })) });
+const size = z.number().positive().nullish().catch(null);
+
+const list = z.object({
+  data: z.array(
+    z.object({
+      id: z.string(),
+      shutdown_date: day,
+      // The same under the names of vLLM, Groq, OpenRouter and Together, Mistral.
+      max_model_len: size,
+      context_window: size,
+      context_length: size,
+      max_context_length: size,
+    }),
+  ),
+});
 
 /**
  * The models of a server that speaks OpenAI's API, in its order; `baseURL` is with `/v1`. Throws where it cannot be asked
@@ -26,12 +42,16 @@ export async function listModels(
   { baseURL, apiKey }: { baseURL: string; apiKey: string | undefined },
   signal: AbortSignal,
 ): Promise<ListedModel[]> {
-  const headers = { accept: "application/json", ...bearer(apiKey) };
+  const headers = { accept: "application/json", "accept-encoding": "identity", ...bearer(apiKey) };
   const answer = await transport.send({ url: `${baseURL}/models`, method: "GET", headers, body: null, signal });
   try {
     if (answer.status >= 300) throw await refusalOf(answer);
     const { data } = list.parse(JSON.parse(await answer.text()));
-    return data.map(({ id, shutdown_date }) => ({ id, shutdown: shutdown_date ?? null }));
+    return data.map((model) => ({
+      id: model.id,
+      shutdown: model.shutdown_date ?? null,
+      window: model.max_model_len ?? model.context_window ?? model.context_length ?? model.max_context_length ?? null,
+    }));
   } finally {
     answer.release();
   }

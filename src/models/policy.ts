@@ -23,9 +23,11 @@ const rules: Record<FailureKind, Rule> = {
   timeout_idle: "next",
   stream_cut: "next",
   stream_incomplete: "next",
+  answer_too_large: "next",
+  // What one target refuses another may take: their servers differ in what they know.
+  bad_request: "next",
   context_length: "wider",
   timeout_total: "stop",
-  bad_request: "stop",
   content_filter: "stop",
   cancelled: "stop",
 };

@@ -8,6 +8,10 @@ export type ProviderEvent =
   | { type: "head"; status: number }
   /** It is at work, but has no text: a model that reasons, say. */
   | { type: "alive" }
+  /** The connection lives, but nothing says that anybody is at work: a comment of a proxy, say. */
+  | { type: "waiting" }
+  /** What was told so far is void: the answer begins anew. */
+  | { type: "restart" }
   | { type: "usage"; usage: Usage }
   | { type: "end"; finishReason: string }
   | { type: "failed"; kind: FailureKind };

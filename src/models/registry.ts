@@ -4,11 +4,13 @@ import { type Breaker, type BreakerState, createBreaker } from "./breaker.ts";
 import { type Capabilities, capabilitiesOf } from "./capabilities.ts";
 import { echo } from "./echo.ts";
 import { GROQ_BASE_URL, groq } from "./groq.ts";
+import type { ListedModel } from "./model-list.ts";
 import { OPENAI_BASE_URL, openai } from "./openai.ts";
 import { createPrices, type Price, type PriceOf } from "./prices.ts";
 import type { Provider } from "./provider.ts";
 import { type RunpodOptions, runpod } from "./runpod.ts";
 import type { Transport } from "./transport.ts";
+import { createWindows, type Windows } from "./windows.ts";
 
 /** One model at one provider. */
 export type Target = {
@@ -28,6 +30,8 @@ export type ModelsConfig = {
   aliases: ReadonlyMap<string, readonly string[]>;
   /** By target, in place of what is known of its price. */
   prices?: ReadonlyMap<string, Price>;
+  /** By target, in tokens, in place of what is known of its window. */
+  windows?: ReadonlyMap<string, number>;
 };
 
 export type Registry = {
@@ -35,8 +39,14 @@ export type Registry = {
   plan(model: string | undefined, options?: PlanOptions): Plan;
   /** Throws where it is not usable, or stands for a server's first model and the server cannot tell it. */
   target(name: string, signal: AbortSignal): Promise<Target>;
+  /** How much each target takes in. */
+  readonly windows: Windows;
   /** Tokens, as far as they are known before the target is asked. */
   windowOf(name: string): number;
+  /** Whether a target may take more than `tokens`. */
+  mayHold(name: string, tokens: number): boolean;
+  /** Asks a server of one's own how large its models' windows are, now and then, and waits for nothing. */
+  askWindows(): void;
   /** What is remembered of this target's model is no longer true. */
   forget(name: string): void;
   readonly breaker: Breaker;
@@ -55,6 +65,10 @@ const STANDARD = ["fast", "balanced", "smart"] as const;
 /** Stands for the first model that an OpenAI-compatible server lists. */
 const FIRST_LISTED = "openai/*";
 
+/** A server whose windows are not known is asked for them this often, and waited for so long, in milliseconds. */
+const LIST_AGAIN_MS = 30_000;
+const LIST_MS = 10_000;
+
 /** The models that the configuration makes usable. */
 export function createRegistry(config: ModelsConfig, transport: Transport): Registry {
   const providers = new Map<string, Provider>([["echo", echo]]);
@@ -69,14 +83,44 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
 
   let firstListed: string | undefined;
   async function askFirstListed(signal: AbortSignal): Promise<string> {
-    const [first] = (await compatible?.modelIds(signal)) ?? [];
+    const [first] = await listOwn(signal);
     if (!first) throw noModel("the server lists no model");
-    firstListed = `openai/${first}`;
+    firstListed = `openai/${first.id}`;
     return firstListed;
   }
 
   const nameOf = (asked: string) => (asked === FIRST_LISTED ? (firstListed ?? asked) : asked);
-  const windowOf = (target: string) => capabilitiesOf(nameOf(target)).window;
+  const windows = createWindows(config.windows ?? new Map());
+  const windowOf = (target: string) => windows.windowOf(nameOf(target));
+
+  const isOwnServer = config.openai !== null && config.openai.baseURL !== OPENAI_BASE_URL;
+  let listedAt = Number.NEGATIVE_INFINITY;
+
+  /** The models of a server of one's own, whose windows are kept as well; those that it lists without are asked for. */
+  async function listOwn(signal: AbortSignal): Promise<readonly ListedModel[]> {
+    if (!compatible || !isOwnServer) return [];
+    listedAt = performance.now();
+    const listed = await compatible.models(signal);
+    const silent = listed.filter(({ id, window }) => !keepWindow(id, window));
+    if (silent.length > 0) void askBeside(compatible, silent);
+    return listed;
+  }
+
+  async function askBeside({ windows: ask }: NonNullable<typeof compatible>, models: readonly ListedModel[]) {
+    const windowOfModel = await ask();
+    for (const { id } of models) keepWindow(id, windowOfModel(id));
+  }
+
+  function keepWindow(id: string, window: number | null | undefined): boolean {
+    if (window) windows.tell(`openai/${id}`, window);
+    return Boolean(window);
+  }
+
+  /** For the turns to come: this one goes on with what is known. */
+  function askWindows(): void {
+    if (performance.now() - listedAt < LIST_AGAIN_MS) return;
+    void listOwn(AbortSignal.timeout(LIST_MS)).catch(() => undefined); // a call will show why
+  }
 
   const isUsable = (target: string) => providers.has(providerOf(target));
 
@@ -88,7 +132,10 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
 
   return {
     breaker,
+    windows,
     windowOf,
+    mayHold: (target, tokens) => !windows.isKnown(nameOf(target)) || windowOf(target) > tokens,
+    askWindows,
     plan(model = DEFAULT_ALIAS, options = {}) {
       const targets = usableTargets(model);
       if (targets.length === 0) throw unknownModel(aliases, providers, usableTargets);
@@ -100,7 +147,9 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
       const provider = providers.get(providerOf(name));
       if (!provider) throw noModel(`nothing is configured for ${name}`);
       const model = name.slice(name.indexOf("/") + 1);
-      return { name, provider, model, capabilities: capabilitiesOf(name), priceOf: await priceOf(name) };
+      if (!windows.isKnown(name)) askWindows();
+      const capabilities = { ...capabilitiesOf(name), window: windowOf(name) };
+      return { name, provider, model, capabilities, priceOf: await priceOf(name) };
     },
     forget(name) {
       if (name === FIRST_LISTED) firstListed = undefined;

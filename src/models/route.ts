@@ -1,9 +1,9 @@
-import type { Attempt, DispatchEvent, Plan, TurnError } from "../core/model.ts";
+import type { Attempt, DispatchEvent, Plan, Prompt, TurnError } from "../core/model.ts";
 import type { Observe } from "../core/observe.ts";
 import { sleep } from "../core/time.ts";
 import type { Pass } from "./breaker.ts";
 import { attemptOf, type Call, openCall } from "./call.ts";
-import { tell } from "./failures.ts";
+import { tell, tellLeftAlone } from "./failures.ts";
 import { type Move, moveAfter, SHORT_MS } from "./policy.ts";
 import { spentOn } from "./prices.ts";
 import type { Registry } from "./registry.ts";
@@ -32,6 +32,8 @@ type Route = RouteDeps & {
   /** A window that the conversation did not fit into, in tokens, and what is to be told of it. */
   tooNarrow: number;
   unfit: string | null;
+  /** The first target that refused the prompt for its length: it is sent a shorter one, once, if no other answers. */
+  refit: { index: number; isDone: boolean } | null;
   /** For waiting while circuits are open, in milliseconds. */
   spareMs: number;
   /** What went by in waiting for targets, in milliseconds. */
@@ -54,6 +56,7 @@ export function openRoute(deps: RouteDeps, { plan, signal }: { plan: Plan; signa
     calls: 0,
     tooNarrow: 0,
     unfit: null,
+    refit: null,
     spareMs: SHORT_MS,
     waitedMs: 0,
     last: null,
@@ -69,7 +72,8 @@ export async function nextCall(route: Route): Promise<Call | undefined> {
   if (move.to === "stop") return undefined;
   const since = performance.now();
   if (move.to === "again") await sleep(move.afterMs, signal);
-  const entered = await enter(route, move.to === "again" ? route.at : route.at + 1);
+  const entered =
+    (await enter(route, candidates(route, move.to === "again" ? route.at : route.at + 1))) ?? (await enterAgain(route));
   route.waitedMs += performance.now() - since;
   if (!entered) return undefined;
   const { index, name, pass } = entered;
@@ -81,10 +85,11 @@ export async function nextCall(route: Route): Promise<Call | undefined> {
 }
 
 type Candidate = { index: number; name: string };
+type Entered = Candidate & { pass: Pass };
 
 function candidates({ plan, registry, tooNarrow }: Route, from: number): Candidate[] {
   const all = plan.targets.map((name, index) => ({ name, index }));
-  return all.filter(({ name, index }) => index >= from && registry.windowOf(name) > tooNarrow);
+  return all.filter(({ name, index }) => index >= from && (tooNarrow === 0 || registry.mayHold(name, tooNarrow)));
 }
 
 function hasAnother(route: Route): boolean {
@@ -95,8 +100,7 @@ function hasAnother(route: Route): boolean {
  * The first target from there on that lets a call in: at once, or after the two seconds that a turn waits for open
  * circuits, or once another turn's probe has shown, in the time of a first text, that its target is back.
  */
-async function enter(route: Route, from: number): Promise<(Candidate & { pass: Pass }) | undefined> {
-  const found = candidates(route, from);
+async function enter(route: Route, found: readonly Candidate[]): Promise<Entered | undefined> {
   const patience = performance.now() + route.timeouts.firstToken;
   while (!route.signal.aborted && leftMs(route) > 0) {
     for (const candidate of found) {
@@ -108,6 +112,15 @@ async function enter(route: Route, from: number): Promise<(Candidate & { pass: P
     await sleep(waitMs + 1, route.signal);
   }
   return undefined;
+}
+
+/** The target that refused the prompt for its length, which is fitted to what that has taught. */
+async function enterAgain(route: Route): Promise<Entered | undefined> {
+  const { refit, plan } = route;
+  const name = refit && plan.targets[refit.index];
+  if (!name || refit.isDone) return undefined;
+  refit.isDone = true;
+  return enter(route, [{ index: refit.index, name }]);
 }
 
 /** How long to wait before one of these may be entered; null where that is not worth it. */
@@ -138,7 +151,15 @@ export function takeDown(route: Route, call: Call): void {
   else route.unfit = call.unfit;
   if (outcome === "model_gone") route.registry.forget(name);
   route.move = outcome === "completed" ? { to: "stop" } : moveAfter({ kind: outcome, retryAfterMs, ...roomOf(route) });
-  if (route.move.to === "wider") route.tooNarrow = route.registry.windowOf(name);
+  if (route.move.to === "wider") route.tooNarrow = call.measure?.window ?? route.registry.windowOf(name);
+  if (outcome === "context_length" && call.prompt) measureBy(route, call, call.prompt);
+  if (route.refit?.isDone && route.move.to !== "again") route.move = { to: "stop" };
+}
+
+/** A prompt that was refused for its length is a measurement. */
+function measureBy(route: Route, { name, target, measure }: Call, { report }: Prompt): void {
+  route.registry.windows.learn(target?.name ?? name, { estimated: report.estimated_tokens, measure });
+  route.refit ??= { index: route.at, isDone: false };
 }
 
 function roomOf(route: Route) {
@@ -167,9 +188,12 @@ export function endOf(route: Route): DispatchEvent {
 
 function failureOf({ signal, last, plan, unfit, registry }: Route): TurnError {
   if (signal.aborted) return tell(last ? nameOf(last) : plan.model, "cancelled");
-  if (last && last.outcome !== "completed") return withRetryAfter(tell(nameOf(last), last.outcome), last.retryAfterMs);
-  if (unfit !== null) return { code: "context_too_long", detail: unfit };
-  const detail = `${plan.model} has failed several times in a row and is left alone for a moment.`;
+  const isUnfit = unfit !== null && (!last || last.outcome === "context_length");
+  if (isUnfit) return { code: "context_too_long", detail: unfit };
+  if (last && last.outcome !== "completed") {
+    return withRetryAfter(tell(nameOf(last), last.outcome, last.status), last.retryAfterMs);
+  }
+  const detail = plan.targets.map((name) => tellLeftAlone(name, registry.breaker.lastFailure(name))).join(" ");
   const waitMs = Math.min(...plan.targets.map(registry.breaker.waitMs));
   return withRetryAfter({ code: "provider_unavailable", detail }, waitMs);
 }

@@ -2,7 +2,7 @@ import { sleep } from "../core/time.ts";
 import { statusOf } from "./failures.ts";
 import type { ProviderEvent } from "./provider.ts";
 import type { Health, Jobs, Progress } from "./runpod-jobs.ts";
-import type { OutputReader } from "./runpod-output.ts";
+import { type OutputReader, outputReader } from "./runpod-output.ts";
 
 /** Between two polls, in milliseconds: while text flows, while it is waited for, and in the queue. */
 const FLOWING_MS = 100;
@@ -10,9 +10,14 @@ const WORKING_MOST_MS = 300;
 const QUEUED_MOST_MS = 1_000;
 /** Polls in a row that may fail. */
 const MISSES_MOST = 3;
+/** A job may be unknown for so long after it was begun, in milliseconds. */
+const FRESH_MS = 5_000;
+/** What an answer that is whole may still have to tell, its usage say, is waited for so long, in milliseconds. */
+const LINGER_MS = 1_000;
 const HEALTH_EVERY_MS = 3_000;
 const HEALTH_MS = 1_000;
 
+/** `answer` is read anew where the job begins anew. */
 export type Job = { jobs: Jobs; id: string; answer: OutputReader; signal: AbortSignal };
 
 const OVER = new Set(["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
@@ -22,24 +27,45 @@ const OVER = new Set(["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
  * that it ended with, if it did, and whether some of the output may be missing. Only a queued job tells of its status:
  * one that runs has to show it by what it puts out.
  */
-export async function* follow({ jobs, id, answer, signal }: Job): AsyncGenerator<ProviderEvent, Ended> {
+export async function* follow(job: Job): AsyncGenerator<ProviderEvent, Ended> {
+  const { jobs, id, signal } = job;
   const poll = poller(jobs, id);
   const queueStatus = queueTeller(jobs);
+  const linger = lingering();
   let pause = 0;
-  while (!answer.hasFailed()) {
+  while (!job.answer.hasFailed()) {
     const { status, items } = await poll.next(signal);
-    const text = answer.read(items);
+    yield* begunAnew(job, status);
+    const text = job.answer.read(items);
     if (text !== "") yield { type: "delta", text };
-    if (OVER.has(status)) {
-      if (items.length === 0 || answer.isProven()) return { status, isGappy: poll.isGappy() };
-      continue; // more may be waiting to be fetched
-    }
+    const isGappy = poll.isGappy();
+    if (OVER.has(status) && (items.length === 0 || job.answer.isProven())) return { status, isGappy };
+    // The answer has said that it is whole; the job itself may take its time to be over.
+    if (!isGappy && linger(job.answer)) return { status: "COMPLETED", isGappy };
+    if (OVER.has(status)) continue; // more may be waiting to be fetched
     if (status === "IN_QUEUE") yield { type: "status", status: await queueStatus(signal) };
     pause = nextPause(pause, status, text);
     await sleep(pause, signal);
     signal.throwIfAborted();
   }
   return { status: undefined, isGappy: false };
+}
+
+/** In the queue again: its worker has died, and another one begins the same job. What came so far is void. */
+function* begunAnew(job: Job, status: string): Generator<ProviderEvent> {
+  if (status !== "IN_QUEUE" || job.answer.text() === "") return;
+  job.answer = outputReader();
+  yield { type: "restart" };
+}
+
+/** Whether a whole answer has told everything, or has had the time to. */
+function lingering(): (answer: OutputReader) => boolean {
+  let until: number | undefined;
+  return (answer) => {
+    if (!answer.isProven()) return false;
+    until ??= performance.now() + LINGER_MS;
+    return answer.usage() !== undefined || performance.now() >= until;
+  };
 }
 
 type Ended = { status: string | undefined; isGappy: boolean };
@@ -54,6 +80,8 @@ function nextPause(pause: number, status: string, text: string): number {
  * only the result is believed, which has the whole: unless the job turns out to be queued yet, and so has put out nothing.
  */
 function poller(jobs: Jobs, id: string) {
+  const freshUntil = performance.now() + FRESH_MS;
+  let isKnown = false;
   let misses = 0;
   let isGappy = false;
   return {
@@ -62,21 +90,27 @@ function poller(jobs: Jobs, id: string) {
       try {
         const seen = isGappy ? await jobs.result(id, signal) : await jobs.stream(id, signal);
         misses = 0;
+        isKnown = true;
         if (seen.status === "IN_QUEUE") isGappy = false;
         return seen;
       } catch (error) {
         signal.throwIfAborted();
         const status = statusOf(error);
+        const isFresh = status === 404 && !isKnown && performance.now() < freshUntil;
+        // A poll that was refused has fetched nothing; the budget sees to the pause, the turn's timers to the end.
+        if (status === 429 || isFresh) return UNKNOWN;
         misses++;
         if (misses > MISSES_MOST || !mayPass(status)) throw error;
-        if (status !== 429) isGappy = true; // a poll that was refused has fetched nothing
-        return { status: "UNKNOWN", items: [], output: null };
+        isGappy = true;
+        return UNKNOWN;
       }
     },
   };
 }
 
-const mayPass = (status: number | null) => status === null || status === 429 || status >= 500;
+const UNKNOWN: Progress = { status: "UNKNOWN", items: [], output: null };
+
+const mayPass = (status: number | null) => status === null || status >= 500;
 
 /** Whether a queued job waits for a worker that is starting. Asks now and then, and never fails a job that runs. */
 function queueTeller(jobs: Jobs) {

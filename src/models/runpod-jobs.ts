@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { bearer, refusalOf } from "./chat-completions.ts";
+import { retryAfterOf, statusOf } from "./failures.ts";
+import { createPollBudget } from "./poll-budget.ts";
 import type { ProviderRequest } from "./provider.ts";
 import type { Transport } from "./transport.ts";
 
@@ -40,7 +42,13 @@ export type Endpoint = { apiKey: string; endpointId: string; baseURL: string; tr
 
 /** The jobs of one RunPod endpoint. Every call throws what went wrong with it, with its HTTP status if it had one. */
 export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
-  const own = { "content-type": "application/json", accept: "application/json", ...bearer(apiKey) };
+  const budget = createPollBudget();
+  const own = {
+    "content-type": "application/json",
+    accept: "application/json",
+    "accept-encoding": "identity",
+    ...bearer(apiKey),
+  };
   const base = `${baseURL}/${encodeURIComponent(endpointId)}`;
 
   async function call(
@@ -59,8 +67,18 @@ export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
   }
   const get = (path: string, signal: AbortSignal) => call("GET", path, { signal });
 
+  /** A GET that waits for its share of what the endpoint allows. */
+  async function poll(path: string, signal: AbortSignal): Promise<unknown> {
+    await budget.turn(signal);
+    signal.throwIfAborted();
+    return get(path, signal).catch((error) => {
+      if (statusOf(error) === 429) budget.refused(retryAfterOf(error));
+      throw error;
+    });
+  }
+
   async function result(id: string, signal: AbortSignal): Promise<Progress> {
-    const { status, output } = progress.parse(await get(`/status/${encodeURIComponent(id)}`, signal));
+    const { status, output } = progress.parse(await poll(`/status/${encodeURIComponent(id)}`, signal));
     return { status, items: [], output };
   }
 
@@ -72,7 +90,7 @@ export function jobsAt({ apiKey, endpointId, baseURL, transport }: Endpoint) {
     },
     /** What the job has put out since it was asked last: it is not told again. */
     async stream(id: string, signal: AbortSignal): Promise<Progress> {
-      const told = await get(`/stream/${encodeURIComponent(id)}`, signal);
+      const told = await poll(`/stream/${encodeURIComponent(id)}`, signal);
       // Documents show it without a status; then only an empty one leaves open how the job is.
       if (Array.isArray(told)) {
         return told.length === 0

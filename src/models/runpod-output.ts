@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Chunk, chunkReader } from "./chat-completions.ts";
+import { type Chunk, chunkReader } from "./answer-chunks.ts";
 import type { ProviderEvent } from "./provider.ts";
 import { byteJoiner, isEventStream } from "./runpod-text.ts";
 import { sseParser } from "./sse.ts";
@@ -44,13 +44,13 @@ export function outputReader() {
   function readString(piece: string): string {
     const joined = join(piece);
     if (form === "text") return joined;
-    if (form === "events") return chunks.read(events(joined));
+    if (form === "events") return chunks.read(events.push(joined));
     beginning += joined;
     const isEvents = isEventStream(beginning);
     if (isEvents === undefined) return "";
     form = isEvents ? "events" : "text";
     saysHowItEnds ||= isEvents;
-    return isEvents ? chunks.read(events(beginning.trimStart())) : beginning;
+    return isEvents ? chunks.read(events.push(beginning.trimStart())) : beginning;
   }
 
   function readCompletion(completion: Completion): string {
@@ -70,7 +70,7 @@ export function outputReader() {
   /** Text that waited for more of it: there is none. */
   function readRest(): string {
     const rest = join();
-    if (form === "events") return chunks.read(events(`${rest}\n\n`));
+    if (form === "events") return chunks.read([...events.push(rest), ...events.end()]);
     return form === "text" ? rest : beginning + rest;
   }
 

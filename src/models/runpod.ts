@@ -28,7 +28,7 @@ function overOpenAI({ apiKey, endpointId, baseURL, transport }: Endpoint): Provi
   return async function* (request, signal) {
     if (request.model !== endpointId) return yield* route.provider(request, signal);
     // The endpoint stands for the model that it serves. If it cannot be asked, the call itself shows why.
-    served ??= (await route.modelIds(signal).catch(() => []))[0];
+    served ??= (await route.models(signal).catch(() => []))[0]?.id;
     yield* route.provider({ ...request, model: served ?? endpointId }, signal);
   };
 }
@@ -88,7 +88,7 @@ async function start(jobs: Jobs, { input, headers }: Asked, signal: AbortSignal)
  * The end of a job that has completed. What its stream did not prove, the result may: some handlers do not stream, and a
  * poll may have been lost. It is told only where it goes on from what was told already.
  */
-async function* settle({ jobs, id, answer, signal }: Job, isGappy: boolean): AsyncGenerator<ProviderEvent> {
+async function* settle({ jobs, id, answer, signal }: Readonly<Job>, isGappy: boolean): AsyncGenerator<ProviderEvent> {
   const rest = isGappy ? "" : answer.rest(); // beside a gap it is no end of anything
   if (rest !== "") yield { type: "delta", text: rest };
   const ending = answer.ending();

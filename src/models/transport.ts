@@ -1,4 +1,5 @@
-import type { Readable } from "node:stream";
+import { pipeline, Readable } from "node:stream";
+import { createUnzip } from "node:zlib";
 import { Agent } from "undici";
 
 export type Call = {
@@ -101,7 +102,33 @@ type Raw = Pick<Answer, "status" | "header"> & {
   destroy(): unknown;
 };
 
-function answerOf({ status, header, next, destroy }: Raw): Answer {
+const GZIP = [0x1f, 0x8b];
+const ZLIB = 0x78;
+
+/** Nobody is asked for compressed bodies, and some send them all the same, or only say so. gzip and deflate are taken. */
+function decoded({ header, next }: Raw): Raw["next"] {
+  if (!/^(x-)?gzip$|^deflate$/i.test(header("content-encoding")?.trim() ?? "")) return next;
+  let inner: Raw["next"] | undefined;
+  return async () => {
+    if (inner) return inner();
+    const first = await next();
+    const isCompressed = !first.done && (GZIP.every((byte, i) => first.value[i] === byte) || first.value[0] === ZLIB);
+    inner = isCompressed ? unzipped(first.value, next) : next;
+    return isCompressed ? inner() : first;
+  };
+}
+
+function unzipped(first: Uint8Array, next: Raw["next"]): Raw["next"] {
+  async function* all() {
+    yield first;
+    for (let read = await next(); !read.done; read = await next()) yield read.value;
+  }
+  return arrivals(pipeline(Readable.from(all()), createUnzip(), () => {})); // an error comes out of the body, too
+}
+
+function answerOf(raw: Raw): Answer {
+  const { status, header, destroy } = raw;
+  const next = decoded(raw);
   const chunks = { [Symbol.asyncIterator]: () => ({ next }) };
   return {
     status,

@@ -155,7 +155,7 @@ describe("a provider that fails", () => {
 
   it("is not asked for a message that alone is longer than its window", async () => {
     const asked = parts.provider.asked.length;
-    const refused = await call("POST", "/api/chat/send", { message: "word ".repeat(20_000), user_id: "long" });
+    const refused = await call("POST", "/api/chat/send", { message: "word ".repeat(25_000), user_id: "long" });
     expectProblem(refused, 422, "context_too_long");
     expect(refused.json.turn_id).toEqual(uuid);
     expect(parts.provider.asked).toHaveLength(asked);

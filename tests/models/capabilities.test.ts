@@ -23,7 +23,7 @@ it.each([
   { target: "openai/o3", temperature: false, tokenLimit: "max_completion_tokens", window: 128_000 },
   { target: "openai/gpt-5-chat-latest", temperature: true, tokenLimit: "max_completion_tokens", window: 128_000 },
   { target: "openai/gpt-4.1-mini", temperature: true, tokenLimit: "max_completion_tokens", window: 128_000 },
-  { target: "openai/llama3:8b", temperature: true, tokenLimit: "max_tokens", window: 8_192 },
+  { target: "openai/llama3:8b", temperature: true, tokenLimit: "max_tokens", window: 32_768 },
   {
     target: "groq/openai/gpt-oss-20b",
     temperature: true,
@@ -38,7 +38,7 @@ it.each([
     window: 131_072,
     n: false,
   },
-  { target: "echo/echo", window: 8_192 },
+  { target: "echo/echo", window: 32_768 },
 ])("$target: $window tokens, temperature $temperature, $tokenLimit", ({ target, ...expected }) => {
   expect(capabilitiesOf(target)).toMatchObject(expected);
 });
@@ -72,7 +72,7 @@ describe("a request", () => {
   });
 
   it("asks for no longer an answer than the window has room for", () => {
-    expect(request("openai/llama3", { maxTokens: 100_000 }).maxTokens).toBe(8_192 - 100);
+    expect(request("openai/llama3", { maxTokens: 100_000 }).maxTokens).toBe(32_768 - 100);
   });
 
   it.each(["openai/google/gemma-2-9b-it", "groq/gemma-2-9b", "openai/mistralai/Mistral-7B-Instruct-v0.2"])(

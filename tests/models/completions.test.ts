@@ -49,12 +49,77 @@ describe.each(["openai", "groq"] as const)("%s", (vendor) => {
     expect(events.filter((e) => e.type === "delta")).toEqual([{ type: "delta", text: "abc" }]);
   });
 
-  it.each(["stop", "length", "tool_calls", "function_call"])(
-    "takes the finish reason %s for a whole answer",
-    async (finish) => {
-      expect((await hear(vendor, { finish })).at(-1)).toEqual({ type: "end", finishReason: finish });
+  it.each([
+    ...["stop", "length", "tool_calls", "function_call"].map((finish) => [finish, finish]),
+    ...["eos_token", "eos", "end_turn", "STOP", "stop_sequence", "COMPLETE"].map((finish) => [finish, "stop"]),
+    ...["max_tokens", "MAX_TOKENS", "model_length"].map((finish) => [finish, "length"]),
+    ["tool_use", "tool_calls"],
+  ])("takes the finish reason %s for a whole answer, as %s", async (finish = "", finishReason = "") => {
+    expect((await hear(vendor, { finish, done: false })).at(-1)).toEqual({ type: "end", finishReason });
+  });
+
+  it("takes [DONE] alone for proof where there is text", async () => {
+    expect((await hear(vendor, { text: ["Whole"], finish: null })).at(-1)).toEqual({
+      type: "end",
+      finishReason: "stop",
+    });
+    expect((await hear(vendor, { text: [], finish: null })).at(-1)).toMatchObject({ type: "failed" });
+  });
+
+  it("takes a finish reason that nobody knows for proof where [DONE] follows", async () => {
+    expect((await hear(vendor, { finish: "novel" })).at(-1)).toEqual({ type: "end", finishReason: "stop" });
+    expect((await hear(vendor, { finish: "novel", done: false })).at(-1)).toMatchObject({ type: "failed" });
+  });
+
+  it("keeps the finish reason that an empty one follows", async () => {
+    const raw = event(choice({}, "length")) + event(choice({}, "")) + DONE;
+    expect((await hear(vendor, { raw })).at(-1)).toEqual({ type: "end", finishReason: "length" });
+  });
+
+  it("passes over what is no JSON behind the finish reason", async () => {
+    const events = await hear(vendor, { text: ["Whole"], raw: `${event(choice({}, "stop"))}data: bye\n\n${DONE}` });
+    expect([textOf(events), events.at(-1)]).toEqual(["Whole", { type: "end", finishReason: "stop" }]);
+  });
+
+  it("takes the last event without its blank line", async () => {
+    const events = await hear(vendor, { text: ["Whole"], raw: event(choice({ content: "!" }, "stop")).trimEnd() });
+    expect([textOf(events), events.at(-1)]).toEqual(["Whole!", { type: "end", finishReason: "stop" }]);
+  });
+
+  it.each<{ what: string; chunk: object }>([
+    {
+      what: "a list of parts",
+      chunk: choice({ content: [{ type: "text", text: "Hi" }, { type: "image" }, " there"] }),
+    },
+    { what: "a message instead of a delta", chunk: { choices: [{ message: { content: "Hi there" } }] } },
+    { what: "text, as older completions do", chunk: { choices: [{ text: "Hi there" }] } },
+  ])("takes content as $what", async ({ chunk }) => {
+    const events = await hear(vendor, { text: [], raw: event(chunk) + event(choice({}, "stop")) + DONE });
+    expect([textOf(events), events.at(-1)]).toEqual(["Hi there", { type: "end", finishReason: "stop" }]);
+  });
+
+  it.each(["application/json", "text/event-stream"])("takes an answer that is not streamed (%s)", async (type) => {
+    const whole = { choices: [{ message: { role: "assistant", content: "Hi there" }, finish_reason: "stop" }] };
+    const usage = { prompt_tokens: 3, completion_tokens: 2 };
+    const events = await hear(vendor, { whole: { ...whole, usage }, headers: { "content-type": type } });
+    expect([textOf(events), events.at(-1)]).toEqual(["Hi there", { type: "end", finishReason: "stop" }]);
+    expect(usagesOf(events)).toEqual([{ input_tokens: 3, output_tokens: 2, estimated: false }]);
+  });
+
+  it.each(["gzip", "deflate"] as const)(
+    "takes an answer that is compressed with %s, though nobody asked",
+    async (gzip) => {
+      const events = await hear(vendor, { text: ["Hi", " there"], compress: gzip });
+      expect([textOf(events), events.at(-1)]).toEqual(["Hi there", { type: "end", finishReason: "stop" }]);
     },
   );
+
+  it("gives up an answer that never ends", async () => {
+    const events = await hear(vendor, { text: [], raw: `data: ${"x".repeat(2_000_000)}`, afterwards: "open" }).catch(
+      (error) => error,
+    );
+    expect(events).toMatchObject({ code: "answer_too_large" });
+  });
 
   it("takes a known finish reason for proof, also without [DONE]", async () => {
     expect((await hear(vendor, { done: false })).at(-1)).toEqual({ type: "end", finishReason: "stop" });
@@ -85,8 +150,7 @@ it("counts once what Groq tells twice: the last usage stands", async () => {
 
 const failures: { what: string; vendor?: "groq"; script: Script; kind: FailureKind }[] = [
   { what: "the finish reason abort", script: { finish: "abort" }, kind: "stream_incomplete" },
-  { what: "a finish reason nobody knows", script: { finish: "eos" }, kind: "stream_incomplete" },
-  { what: "[DONE] without a finish reason", script: { finish: null }, kind: "stream_incomplete" },
+  { what: "the finish reason error", script: { finish: "error" }, kind: "stream_incomplete" },
   { what: "neither", script: { finish: null, done: false }, kind: "stream_incomplete" },
   { what: "garbage for JSON", script: { raw: `data: {"choices\n\n${DONE}` }, kind: "stream_incomplete" },
   { what: "JSON of another shape", script: { raw: event({ choices: "none" }) + DONE }, kind: "stream_incomplete" },

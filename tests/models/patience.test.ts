@@ -8,7 +8,7 @@ import type { Last } from "../support/models-dispatch.ts";
 import { type Asked, type Provider, type Script, startProvider } from "../support/provider.ts";
 
 const PATIENT: Timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000 };
-const NARROW = "openai/own"; // 8,192 tokens
+const NARROW = "openai/own"; // 8,192 tokens, as "openai/other"
 const WIDE = "groq/wide"; // 131,072
 const never = new AbortController().signal;
 const fits: Prompt = {
@@ -36,7 +36,8 @@ afterAll(async () => {
 async function run(targets: string[], timeouts: Partial<Timeouts> = {}, prompt = (_window: number) => fits) {
   const { openaiUrl, groqUrl } = provider;
   const models = { openai: { apiKey: "key", baseURL: openaiUrl }, groq: { apiKey: "key", baseURL: groqUrl } };
-  registry = createRegistry({ ...models, aliases: new Map([["test", targets]]) }, transport);
+  const windows = new Map([NARROW, "openai/other"].map((target) => [target, 8_192]));
+  registry = createRegistry({ ...models, windows, aliases: new Map([["test", targets]]) }, transport);
   const dispatch = createDispatch(registry, { ...PATIENT, ...timeouts }, { random: () => 0 });
   const started = performance.now();
   const events: DispatchEvent[] = await Array.fromAsync(dispatch(registry.plan("test"), prompt, never));
@@ -112,11 +113,40 @@ describe("a conversation that is too long", () => {
     expect(asked()).toEqual(["own", "wide"]);
   });
 
-  it("fails where no target has more room", async () => {
+  it("goes on to a target of which nobody knows how much room it has", async () => {
+    byModel({ own: tooLong });
+    const { last } = await run([NARROW, "openai/unknown"]);
+    expect(last).toMatchObject({ type: "end", target: "openai/unknown" });
+  });
+
+  it("is fitted to what the refusal says, and sent once more, where no target has more room", async () => {
+    const windows: number[] = [];
+    provider.behave(() => {
+      const message = "This model's maximum context length is 4096 tokens. However, you requested 6000 tokens.";
+      return windows.length === 1 ? { status: 400, error: { error: { message, code: 400 } } } : {};
+    });
+    const { last } = await run([NARROW], {}, (window) => {
+      windows.push(window);
+      return { ...fits, report: { ...fits.report, estimated_tokens: 5_000 } };
+    });
+    expect(last).toMatchObject({ type: "end", attempts: [{ outcome: "context_length" }, { outcome: "completed" }] });
+    expect(windows).toEqual([8_192, Math.floor((4_096 * 5_000) / 6_000)]); // by our own count, which is lower
+    expect(registry.windowOf(NARROW), "for the turns to come").toBe(windows[1]);
+  });
+
+  it("comes back to the target that refused it where the one with more room is down", async () => {
+    let refused = 0;
+    provider.behave(({ body }) => (body.model === "wide" ? { status: 401 } : refused++ === 0 ? tooLong : {}));
+    const { last } = await run([NARROW, WIDE]);
+    expect(last).toMatchObject({ type: "end", target: NARROW });
+    expect(asked()).toEqual(["own", "wide", "own"]);
+  });
+
+  it("fails where it is refused again", async () => {
     byModel({ wide: tooLong });
     const { last } = await run([WIDE, NARROW]);
     expect(last).toMatchObject({ type: "failed", error: { code: "context_too_long" } });
-    expect(asked()).toEqual(["wide"]);
+    expect(asked()).toEqual(["wide", "wide"]);
   });
 
   it("is fitted into each target's own window, and not sent where it cannot be", async () => {

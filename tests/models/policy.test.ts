@@ -24,9 +24,10 @@ const table: Record<FailureKind, "again" | "next" | "wider" | "stop"> = {
   model_gone: "next",
   stream_cut: "next",
   stream_incomplete: "next",
+  answer_too_large: "next",
+  bad_request: "next",
   context_length: "wider",
   timeout_total: "stop",
-  bad_request: "stop",
   content_filter: "stop",
   cancelled: "stop",
 };

@@ -130,11 +130,11 @@ describe("a plan", () => {
   });
 
   it.each([
-    { target: "echo/echo", window: 8_192 },
+    { target: "echo/echo", window: 32_768 },
     { target: "openai/gpt-6-luna", window: 128_000 },
     { target: "groq/openai/gpt-oss-20b", window: 131_072 },
     { target: "groq/qwen/qwen3.6-27b", window: 131_072 },
-    { target: "openai/a-model-of-ones-own", window: 8_192 },
+    { target: "openai/a-model-of-ones-own", window: 32_768 },
   ])("for $target has room for $window tokens", ({ target, window }) => {
     const registry = registryFor({ ...OPENAI, ...GROQ });
     expect(registry.plan(target).window).toBe(window);
@@ -144,7 +144,7 @@ describe("a plan", () => {
   it("of several targets has the room of the largest, and each target its own", () => {
     const registry = registryFor({ ...OPENAI, ...GROQ, MODELS: "fast=openai/own,groq/b,openai/gpt-6-sol" });
     expect(registry.plan("fast").window).toBe(131_072);
-    expect(registry.windowOf("openai/own")).toBe(8_192);
+    expect(registry.windowOf("openai/own")).toBe(32_768);
   });
 });
 

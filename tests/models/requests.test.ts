@@ -97,3 +97,42 @@ describe("options are sent as the model wants them:", () => {
     expect(body).toEqual({ ...plain, ...sent });
   });
 });
+
+describe("a server that refuses stream_options", () => {
+  const refusing =
+    (error: unknown) =>
+    ({ body }: Asked) =>
+      body["stream_options"] === undefined ? { text: ["Hi"] } : { status: 400, error };
+
+  async function sendTwice(error: unknown): Promise<number> {
+    const target = await registryWith(KEY).target("openai/a-model", new AbortController().signal);
+    provider.asked.length = 0;
+    provider.behave(refusing(error));
+    for (let i = 0; i < 2; i++) {
+      const events = await Array.fromAsync(
+        target.provider({ model: "a-model", messages }, new AbortController().signal),
+      );
+      expect(events.at(-1)).toEqual({ type: "end", finishReason: "stop" });
+    }
+    provider.behave(() => ({}));
+    return provider.asked.length;
+  }
+
+  it.each([
+    { what: "by its name", error: { error: { message: "Unrecognized request argument supplied: stream_options" } } },
+    { what: "as a field", error: { detail: [{ loc: ["body", "stream_options"], msg: "extra fields not permitted" }] } },
+    { what: "without saying what it refuses", error: { error: { message: "Bad request" } } },
+  ])("$what is asked without them, at once and from then on", async ({ error }) => {
+    expect(await sendTwice(error)).toBe(3);
+  });
+
+  it("is not asked again where it refuses something else", async () => {
+    const target = await registryWith(KEY).target("openai/a-model", new AbortController().signal);
+    provider.asked.length = 0;
+    provider.behave(() => ({ status: 400, error: { error: { message: "no", param: "temperature" } } }));
+    const call = Array.fromAsync(target.provider({ model: "a-model", messages }, new AbortController().signal));
+    await expect(call).rejects.toMatchObject({ status: 400 });
+    provider.behave(() => ({}));
+    expect(provider.asked).toHaveLength(1);
+  });
+});

@@ -10,6 +10,8 @@ const says = (status: number, code: string, headers: Record<string, string> = {}
 });
 const outcomes = ({ attempts }: Last) => attempts.map(({ target, outcome }) => [target, outcome]);
 
+const refusal = { status: 400, error: { error: { message: "no", param: "messages" } } };
+
 describe.each(runtimes)("on %s", (runtime) => {
   let provider: Provider;
   let dispatcher: Dispatcher;
@@ -60,13 +62,24 @@ describe.each(runtimes)("on %s", (runtime) => {
       { what: "fails for ever", script: { status: 500 }, outcome: "overloaded", calls: 3 },
       { what: "resets every connection", script: { reset: true }, outcome: "connect", calls: 3 },
       { what: "refuses the key", script: says(401, "invalid_api_key"), outcome: "auth" },
+      { what: "refuses the request", script: refusal, outcome: "bad_request" },
+      { what: "has no money left", script: { status: 402 }, outcome: "quota_exhausted" },
+      { what: "has no tokens left this minute", script: { status: 413 }, outcome: "context_length" },
+      {
+        what: "refuses the key with a 400",
+        script: {
+          status: 400,
+          error: [{ error: { code: 400, message: "API key not valid. Please pass a valid API key." } }],
+        },
+        outcome: "auth",
+      },
       { what: "has lost the model", script: says(404, "model_not_found"), outcome: "model_gone" },
       { what: "sends no headers", script: { headersAfter: Infinity }, outcome: "timeout_headers" },
       { what: "never begins", script: { text: [], afterwards: "stall" }, outcome: "timeout_first_token" },
       { what: "begins too late", script: { text: ["Late"], every: 2_000 }, outcome: "timeout_first_token" },
       { what: "breaks off before its text", script: { text: [], afterwards: "cut" }, outcome: "stream_cut" },
       { what: "sends garbage", script: { text: [], raw: 'data: {"cho\n\n' }, outcome: "stream_incomplete" },
-      { what: "ends without proof", script: { text: [], finish: null }, outcome: "stream_incomplete" },
+      { what: "ends without proof", script: { text: [], finish: null, done: false }, outcome: "stream_incomplete" },
       { what: "aborts", script: { text: [], finish: "abort" }, outcome: "stream_incomplete" },
       {
         what: "reports an error in its stream",
@@ -87,7 +100,6 @@ describe.each(runtimes)("on %s", (runtime) => {
   });
 
   it.each<{ what: string; script: Script; code: string }>([
-    { what: "a refused request", script: { status: 400 }, code: "provider_failed" },
     { what: "a refused prompt", script: says(400, "content_policy_violation"), code: "content_refused" },
     { what: "a filtered answer", script: { finish: "content_filter" }, code: "content_refused" },
   ])("$what is not shopped around", async ({ script, code }) => {
@@ -130,7 +142,11 @@ describe.each(runtimes)("on %s", (runtime) => {
   it.each<{ what: string; script: Script; reason: FailureKind }>([
     { what: "breaks off", script: { text: ["Half ", "an"], every: 30, afterwards: "cut" }, reason: "stream_cut" },
     { what: "stalls", script: { text: ["Half ", "an"], afterwards: "stall" }, reason: "timeout_idle" },
-    { what: "ends without proof", script: { text: ["Half ", "an"], finish: null }, reason: "stream_incomplete" },
+    {
+      what: "ends without proof",
+      script: { text: ["Half ", "an"], finish: null, done: false },
+      reason: "stream_incomplete",
+    },
   ])("an answer that $what is begun anew by the next target, never spliced", async ({ script, reason }) => {
     behave(script);
     const turn = dispatcher.send([first, second]);
@@ -161,7 +177,7 @@ describe.each(runtimes)("on %s", (runtime) => {
   });
 
   it("of two answers that broke off the second stands", async () => {
-    behave({ text: ["First half"], afterwards: "stall" }, { text: ["Second half"], finish: null });
+    behave({ text: ["First half"], afterwards: "stall" }, { text: ["Second half"], finish: null, done: false });
     const turn = dispatcher.send([first, second]);
     expect(await turn.last).toMatchObject({ type: "failed", target: second, error: { code: "provider_failed" } });
     expect(turn.heard.slice(0, -1)).toEqual([
@@ -172,14 +188,14 @@ describe.each(runtimes)("on %s", (runtime) => {
   });
 
   it("a whole answer without a word does away with the half one before it", async () => {
-    behave({ text: ["Half an"], finish: null }, { text: [] });
+    behave({ text: ["Half an"], finish: null, done: false }, { text: [] });
     const turn = dispatcher.send([first, second]);
     expect(await turn.last).toMatchObject({ type: "end", target: second });
     expect(turn.heard.at(-2)).toEqual({ type: "restart", reason: "stream_incomplete" });
   });
 
   it("nothing is begun anew where the next target is left alone", async () => {
-    behave({ text: ["Half an"], finish: null }, says(429, "slow_down", { "retry-after": "30" }));
+    behave({ text: ["Half an"], finish: null, done: false }, says(429, "slow_down", { "retry-after": "30" }));
     await dispatcher.send(second).last;
     const turn = dispatcher.send([first, second]);
     expect(await turn.last).toMatchObject({ type: "failed", target: first, attempts: [{ target: first }] });
@@ -187,7 +203,7 @@ describe.each(runtimes)("on %s", (runtime) => {
   });
 
   it("what a turn spent is that of all attempts that had begun to answer", async () => {
-    behave([{ status: 500 }, { text: ["12345678"], finish: null, usage: null }]);
+    behave([{ status: 500 }, { text: ["12345678"], finish: null, done: false, usage: null }]);
     const last = await dispatcher.send([first, second]).last;
     const estimated = { input_tokens: 9, output_tokens: 2, estimated: true };
     expect(last.attempts).toMatchObject([
@@ -251,7 +267,19 @@ describe.each(runtimes)("on %s", (runtime) => {
     const last = await dispatcher.send(first).last;
     expect(last).toMatchObject({ type: "failed", target: null, attempts: [], usage: null, cost: null, context: null });
     expect(last).toMatchObject({ error: { code: "provider_unavailable", retry_after_s: 30 } });
+    const detail = last.type === "failed" ? last.error.detail : "";
+    expect(detail).toMatch(/^\S+ is over its rate limit \(\d+ s ago\) and is asked again in \d+ s\.$/);
+    expect(detail).toContain(first);
     expect(hits(first)).toBe(1);
+  });
+
+  it.each([
+    { status: 500, says: "failed with an error of its own (HTTP 500)." },
+    { status: 503, says: "is overloaded." },
+  ])("a target that answers $status is said to have failed as it did", async ({ status, says: sentence }) => {
+    behave({ status });
+    const last = await dispatcher.send(first).last;
+    expect(last).toMatchObject({ type: "failed", error: { detail: `${first} ${sentence}` } });
   });
 
   it("turns that find their only target on trial wait for the trial, and are answered", async () => {

@@ -59,7 +59,7 @@ describe("a job that ends", () => {
     { what: "nothing", put: null, text: "" },
     { what: "something nobody knows", put: { images: [] }, text: "" },
     { what: "an aborted completion", put: [completion("Half", "abort")] },
-    { what: "an event stream without a finish reason", put: sse(["Half"], null) },
+    { what: "an event stream that says nothing of its end", put: sse(["Half"], null).replace("data: [DONE]\n\n", "") },
     { what: "an event stream that breaks off", put: sse(["Half"]).slice(0, 120) },
   ])("as COMPLETED with $what is no whole answer, streamed or not", async ({ put, text = "Half" }) => {
     for (const script of [{ life: [running(put), done()] }, { life: [running(), done()], result: put }]) {
@@ -141,5 +141,45 @@ describe("a poll that fails", () => {
 
   it("because the key is refused has failed the call at once", async () => {
     await expect(ask({ life: [running()], poll: nth(1, { status: 401 }) }).all).rejects.toMatchObject({ status: 401 });
+  });
+});
+
+describe("a job of a busy endpoint", () => {
+  it("that is not known yet right after it was begun is asked for again", async () => {
+    const poll = (n: number) => (n <= 3 ? { status: 404, body: { error: "job not found" } } : undefined);
+    const events = await ask({ life: [running(), running(), running(), running("Hi"), done()], poll }).all;
+    expect([textOf(events), events.at(-1)]).toEqual(["Hi", { type: "end", finishReason: "stop" }]);
+  });
+
+  it("that is forgotten later has failed", async () => {
+    const poll = (n: number) => (n === 2 ? { status: 404 } : undefined);
+    const events = await ask({ life: [running()], poll }).all;
+    expect(events.at(-1)).toEqual(failed("stream_incomplete"));
+  });
+
+  it("whose answer is whole is not waited for, though it lingers", async () => {
+    const before = fake().cancelled.length;
+    const events = await ask({ life: [running(sse(["All", " of it"])), running()] }).all;
+    expect([textOf(events), events.at(-1)]).toEqual(["All of it", { type: "end", finishReason: "stop" }]);
+    expect(events.some(({ type }) => type === "usage")).toBe(true);
+    expect(fake().cancelled.slice(before), "it is as good as over").toEqual([]);
+  });
+
+  it("that is queued again behind some output begins its answer anew", async () => {
+    const life = [running("First "), { status: "IN_QUEUE" }, running("First "), running("and second"), done()];
+    const events = await ask({ life }).all;
+    const restart = events.findIndex(({ type }) => type === "restart");
+    expect(textOf(events.slice(0, restart))).toBe("First ");
+    expect([textOf(events.slice(restart)), events.at(-1)]).toEqual([
+      "First and second",
+      { type: "end", finishReason: "stop" },
+    ]);
+  });
+
+  it("is polled on, however often it is told to wait", async () => {
+    const poll = (n: number) => (n > 1 && n < 8 ? { status: 429, headers: { "retry-after-ms": "20" } } : undefined);
+    const events = await ask({ life: [running("One "), ...Array(6).fill(running()), running("two"), done()], poll })
+      .all;
+    expect([textOf(events), events.at(-1)]).toEqual(["One two", { type: "end", finishReason: "stop" }]);
   });
 });

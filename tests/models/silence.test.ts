@@ -53,6 +53,11 @@ describe.each(runtimes)("an answer that stays out on %s", (runtime) => {
     expect(text).not.toContain("499");
   });
 
+  it("while comments say that the request is queued is whole", async () => {
+    const { last, text } = await run({ comments: 12, every: 100, text: ["At last"] }, { lastFirstToken: 800 });
+    expect([last.type, text]).toEqual(["end", "At last"]);
+  });
+
   it("never longer than a token's time is whole, though all of it takes longer", async () => {
     const { last, text } = await run({ text: LONG.slice(0, 12), every: 100 }, { lastFirstToken: 800, idle: 800 });
     expect(last.type).toBe("end");

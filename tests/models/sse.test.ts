@@ -8,7 +8,7 @@ async function* arriving(chunks: readonly Uint8Array[]) {
 }
 
 /** What is yielded for each of the chunks that complete something. */
-async function decode(...chunks: (string | Uint8Array)[]): Promise<string[][]> {
+async function decode(...chunks: (string | Uint8Array)[]): Promise<(readonly string[])[]> {
   const bytes = chunks.map((chunk) => (typeof chunk === "string" ? encoder.encode(chunk) : chunk));
   return Array.fromAsync(decodeSse(arriving(bytes)));
 }
@@ -64,9 +64,9 @@ it("takes every line end there is in one stream", async () => {
   }
 });
 
-it("yields together what one chunk completes, and nothing for a chunk that completes nothing", async () => {
-  const decoded = await decode("data: a\n\ndata: b\n\nda", "ta: ", "c\n\n");
-  expect(decoded).toEqual([["a", "b"], ["c"]]);
+it("yields together what one chunk completes, nothing for a chunk that completes nothing, and an empty list for a comment", async () => {
+  const decoded = await decode("data: a\n\ndata: b\n\nda", "ta: ", "c\n\n", ": queued\n\n");
+  expect(decoded).toEqual([["a", "b"], ["c"], []]);
 });
 
 it("yields an event as soon as its empty line is there", async () => {
@@ -89,7 +89,7 @@ it("drops one byte order mark at the beginning, also a cut one", async () => {
 it.each([
   { stream: "data:a\n\n", gives: ["a"], what: "no space after the colon" },
   { stream: "data:  a \n\n", gives: [" a "], what: "no more than one space is dropped" },
-  { stream: "data\n\ndata\ndata\n\ndata:", gives: ["", "\n"], what: "data without a colon is an empty line" },
+  { stream: "data\n\ndata\ndata\n\ndata:", gives: ["", "\n", ""], what: "data without a colon is an empty line" },
   { stream: "data: a: b\n\n", gives: ["a: b"], what: "a colon in the value stays" },
   { stream: "datum: a\n data: b\nDATA: c\n\n", gives: [], what: "other fields are passed over" },
   { stream: "event: x\nid: 1\nretry: 5\n\n", gives: [], what: "an event without data is none" },
@@ -100,11 +100,29 @@ it.each([
 });
 
 it.each(["data: a\n\ndata: b", "data: a\n\ndata: b\n", "data: a\n\ndata: b\r\n"])(
-  "does not deliver an event that was not finished: %j",
+  "delivers the last event without its blank line: %j",
   async (stream) => {
-    expect((await decode(stream)).flat()).toEqual(["a"]);
+    expect((await decode(stream)).flat()).toEqual(["a", "b"]);
   },
 );
+
+it("delivers a body that is one JSON value as one event, wherever it is cut", async () => {
+  const body = '{"choices": [\n\n"data: none" ]}';
+  for (let at = 0; at <= body.length; at++) {
+    expect(await decode(body.slice(0, at), body.slice(at)), `cut at ${at}`).toEqual([[body]]);
+  }
+});
+
+it.each([
+  { what: "a line that never ends", start: "data: " },
+  { what: "a JSON value that never ends", start: "[" },
+])("gives up $what", async ({ start }) => {
+  async function* unending() {
+    yield encoder.encode(start);
+    for (;;) yield encoder.encode("x".repeat(65_536));
+  }
+  await expect(Array.fromAsync(decodeSse(unending()))).rejects.toMatchObject({ code: "answer_too_large" });
+});
 
 it("puts a replacement character for bytes that are no UTF-8, and goes on", async () => {
   const broken = Uint8Array.of(...encoder.encode("data: a"), 0xff, ...encoder.encode("b\n\ndata: c\n\n"));

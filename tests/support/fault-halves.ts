@@ -18,10 +18,15 @@ export const halves: readonly Fault[] = [
   broken("cut in mid-answer", "stream_cut", CUT),
   { ...broken("stall in mid-answer", "timeout_idle", { afterwards: "stall" }), waits: TIMERS.idle },
   broken("garbage in mid-answer", "stream_incomplete", { raw: `data: {"${WORDS}\n\n` }),
-  broken("no finish reason, but [DONE]", "stream_incomplete", { finish: null }),
   broken("no finish reason, no [DONE]", "stream_incomplete", { finish: null, done: false }),
   broken("finish reason abort", "stream_incomplete", { finish: "abort" }),
   broken("in-band error", "stream_incomplete", { raw: event(error("server_error")) }),
+  {
+    what: "no finish reason, but [DONE]",
+    openai: { finish: null },
+    ends: "openai",
+    attempts: ["openai completed"],
+  },
   {
     what: "no [DONE], but a finish reason",
     openai: { done: false },

@@ -61,7 +61,19 @@ export const refusals: readonly Fault[] = [
     ends: "groq",
     attempts: ["openai model_gone", "groq completed"],
   },
-  { what: "bad request", openai: says(400, "invalid_value"), ends: FAILED, attempts: ["openai bad_request"] },
+  {
+    what: "bad request",
+    openai: says(400, "invalid_value"),
+    ends: "groq",
+    attempts: ["openai bad_request", "groq completed"],
+  },
+  {
+    what: "bad request, no other target",
+    chain: oneOnly,
+    openai: says(400, "invalid_value"),
+    ends: FAILED,
+    attempts: ["openai bad_request"],
+  },
   {
     what: "context length, a wider model is left",
     openai: says(400, "context_length_exceeded"),
@@ -69,11 +81,25 @@ export const refusals: readonly Fault[] = [
     attempts: ["openai context_length", "groq completed"],
   },
   {
-    what: "context length, only narrower ones are left",
+    what: "context length, a model of unknown width is left",
     chain: ["groq", "openai"],
     groq: says(400, "context_length_exceeded"),
+    ends: "openai",
+    attempts: ["groq context_length", "openai completed"],
+  },
+  {
+    what: "context length, no other target",
+    chain: oneOnly,
+    openai: says(400, "context_length_exceeded"),
     ends: { code: "context_too_long" },
-    attempts: ["groq context_length"],
+    attempts: ["openai context_length", "openai context_length"],
+  },
+  {
+    what: "context length, no other target, but a shorter prompt fits",
+    chain: oneOnly,
+    openai: once(says(400, "context_length_exceeded")),
+    ends: "openai",
+    attempts: ["openai context_length", "openai completed"],
   },
   {
     what: "content filter, on the question",

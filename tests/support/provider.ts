@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { deflateSync, gzipSync } from "node:zlib";
 
 /** A chat completion request as it came over the wire. */
 export type Asked = {
@@ -20,8 +21,14 @@ export type Script = {
   error?: unknown;
   /** The head of the error comes, its body never does. */
   withoutBody?: boolean;
+  /** A completion in one piece, though a stream was asked for. */
+  whole?: object;
+  /** The answer is compressed, whatever was asked for. */
+  compress?: "gzip" | "deflate";
   /** Resets the connection before the headers. */
   reset?: boolean;
+  /** Comments before the text, each after `every` milliseconds. */
+  comments?: number;
   /** Pieces of reasoning before the text, each after `every` milliseconds. */
   thoughts?: number;
   /** Pieces of text, each in a write of its own unless `together`. */
@@ -89,7 +96,7 @@ export async function startProvider(port = 0): Promise<Provider> {
   const busy = new Set<Asked>();
 
   const server = createServer(async (request, response) => {
-    if (request.method === "GET" && request.url?.endsWith("/models")) {
+    if (request.method === "GET" && request.url?.endsWith("/v1/models")) {
       lists.push(request.headers);
       return sendList(response, listed);
     }
@@ -157,13 +164,22 @@ async function answer(response: ServerResponse, asked: Asked, script: Script): P
   if (status !== undefined && script.withoutBody) return void response.writeHead(status, headers).flushHeaders();
   if (status !== undefined) return sendJson(response, status, error ?? { error: { message: "no" } }, headers);
   if (!asked.body.stream) return sendJson(response, 200, { object: "chat.completion" });
+  if (script.whole) return sendJson(response, 200, script.whole, headers);
+  if (script.compress) return sendCompressed(response, asked, script.compress, script);
   response.writeHead(200, { "content-type": "text/event-stream", ...headers });
   response.flushHeaders();
   await writeAnswer(response, asked, script);
 }
 
+function sendCompressed(response: ServerResponse, asked: Asked, encoding: "gzip" | "deflate", script: Script): void {
+  const text = (script.text ?? wordsOf(asked)).map((content) => chunk(asked, { content })).join("");
+  const body = (encoding === "gzip" ? gzipSync : deflateSync)(text + ending(asked, script));
+  response.writeHead(200, { "content-type": "text/event-stream", "content-encoding": encoding }).end(body);
+}
+
 async function writeAnswer(response: ServerResponse, asked: Asked, script: Script): Promise<void> {
   const { text = wordsOf(asked), together = false, every = 0, before, afterwards = script.then ?? "end" } = script;
+  await writeComments(response, script);
   let held = chunk(asked, { role: "assistant", content: "" });
   const thoughts = Array.from({ length: script.thoughts ?? 0 }, () => ({ reasoning: "hm " }));
   for (const [i, piece] of [...thoughts, ...text.map((content) => ({ content }))].entries()) {
@@ -180,6 +196,13 @@ async function writeAnswer(response: ServerResponse, asked: Asked, script: Scrip
   if (afterwards === "end") return void response.end(last);
   response.write(last);
   if (afterwards === "late") setTimeout(() => response.end(), 20);
+}
+
+async function writeComments(response: ServerResponse, { comments = 0, every = 0 }: Script): Promise<void> {
+  for (let i = 0; i < comments; i++) {
+    await sleep(every);
+    response.write(": the request is queued\n\n");
+  }
 }
 
 function flush(response: ServerResponse, text: string): "" {

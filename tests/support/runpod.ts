@@ -6,7 +6,11 @@ import { KEY, TRACEBACK, tokens } from "./runpod-outputs.ts";
 export type Moment = { status: string; puts?: unknown[] };
 
 /** A refusal, a connection that is cut, or silence, in place of an answer. */
-export type Trouble = { status: number; body?: unknown } | { text: string } | "cut" | "silence";
+export type Trouble =
+  | { status: number; body?: unknown; headers?: Record<string, string> }
+  | { text: string }
+  | "cut"
+  | "silence";
 
 /** The life of one job, and how the API behaves meanwhile. */
 export type Script = {
@@ -48,12 +52,18 @@ export type FakeRunpod = {
   openFor(job: string): number;
   /** How the endpoint's workers are, until the next job. */
   staff(workers: Partial<typeof NO_WORKERS>): void;
+  /** Polls that are allowed in a second from now on; those beyond it are refused with 429 and Retry-After. */
+  limit(pollsASecond: number): void;
+  /** Polls that were refused for their number. */
+  refused(): number;
   /** How the next jobs are; until then they echo the last message. */
   behave(script: (job: AskedJob) => Script): void;
   close(): Promise<void>;
 };
 
 export const ENDPOINT = "abc123xyz";
+/** RunPod counts requests over ten seconds. */
+const LIMIT_WINDOW_MS = 10_000;
 const NO_WORKERS = { idle: 0, initializing: 0, ready: 0, running: 0, throttled: 0, unhealthy: 0 };
 
 type Job = { script: Script; polled: number; fetched: number };
@@ -83,8 +93,24 @@ export async function startRunpod(): Promise<FakeRunpod> {
     sendJson(response, 200, { id: one.id, status: "IN_QUEUE" });
   }
 
+  let limit = Number.POSITIVE_INFINITY;
+  let refused = 0;
+  let polledAt: number[] = [];
+  function isOverLimit(): boolean {
+    const now = performance.now();
+    polledAt = polledAt.filter((at) => at > now - LIMIT_WINDOW_MS);
+    if (polledAt.length >= (limit * LIMIT_WINDOW_MS) / 1_000) return true;
+    polledAt.push(now);
+    return false;
+  }
+
   function poll(response: ServerResponse, path: string, id: string): void {
     polls.push(path);
+    if (isOverLimit()) {
+      refused++;
+      sendJson(response, 429, { error: "rate limited" }, { "retry-after": "1" });
+      return;
+    }
     const job = jobs.get(id);
     if (!job) return void sendJson(response, 404, { error: "job not found" });
     job.polled++;
@@ -137,6 +163,10 @@ export async function startRunpod(): Promise<FakeRunpod> {
     healthAsks: () => healthAsks,
     open: () => open.size,
     openFor: (job) => [...open].filter(({ id }) => id === job).length,
+    limit(pollsASecond) {
+      limit = pollsASecond;
+    },
+    refused: () => refused,
     staff(some) {
       workers = some;
     },
@@ -186,11 +216,11 @@ function trouble(response: ServerResponse, what: Trouble): void {
   if (what === "silence") return;
   if (what === "cut") return void response.socket?.destroy();
   if ("text" in what) return void response.end(what.text);
-  sendJson(response, what.status, what.body ?? { error: "no" });
+  sendJson(response, what.status, what.body ?? { error: "no" }, what.headers);
 }
 
-function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" });
+function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(JSON.stringify(body));
 }
 
