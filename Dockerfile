@@ -2,9 +2,8 @@
 
 FROM --platform=$BUILDPLATFORM node:26-trixie-slim AS build
 WORKDIR /parley
-COPY package.json package-lock.json ./
-# Of all install scripts only Bun's is needed.
-RUN npm ci --ignore-scripts --no-audit --no-fund && node node_modules/bun/install.js
+COPY .npmrc package.json package-lock.json ./
+RUN npm ci --no-audit
 COPY build build
 COPY drizzle drizzle
 COPY src src
