@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
+import type { DatabaseAddress } from "./address.ts";
 import { copySqlite } from "./copy.ts";
-import type { DatabaseAddress } from "./index.ts";
 
 /** What another process may hold the file for, while it recovers or closes it, in milliseconds. */
 const PATIENCE_MS = 5_000;

@@ -1,9 +1,10 @@
 import { drizzle } from "drizzle-orm/postgres-js";
-import postgres from "postgres";
+import type postgres from "postgres";
 import type { Carrier } from "./carrier.ts";
 import { clocks, jsonFields, postgresColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, verbsOf } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
+import { connectTo } from "./postgres-address.ts";
 import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
@@ -47,11 +48,11 @@ const optionsOf = (connections: number) => ({
  * reserving it when its socket is full for a moment (porsager/postgres#1189); here every connection is idle before.
  */
 export const openTransactions = (url: string, connections = 10): postgres.Sql =>
-  postgres(url, { ...optionsOf(connections), idle_timeout: IDLE_S });
+  connectTo(url, { ...optionsOf(connections), idle_timeout: IDLE_S });
 
 /** Connects lazily. A database that does not exist yet is made, where the role may. */
 export async function openClient(url: string, connections = 10): Promise<postgres.Sql> {
-  const client = postgres(url, optionsOf(connections));
+  const client = connectTo(url, optionsOf(connections));
   try {
     // The driver goes on trying for ever where somebody listens who is no Postgres.
     await within(CONNECT_TIMEOUT_S * 1000, client`select 1`);
@@ -66,9 +67,9 @@ export async function openClient(url: string, connections = 10): Promise<postgre
 }
 
 async function createDatabase(url: string, name: string) {
-  const admin = postgres(url, { max: 1, onnotice: () => {}, database: "postgres" });
+  const admin = connectTo(url, { max: 1, onnotice: () => {}, database: "postgres" });
   try {
-    await admin`create database ${admin(name)}`;
+    await admin`create database ${admin(name)} encoding 'UTF8' template template0`;
   } catch (error) {
     const code = codeOf(error);
     if (code !== DUPLICATE_DATABASE && code !== UNIQUE_VIOLATION) throw error; // somebody else was making it

@@ -17,7 +17,7 @@ describe("starting on Postgres", () => {
   it.each([
     { on: "a new database", address: freshPostgres },
     { on: "a database that does not exist yet", address: async () => missing() },
-    { on: "one whose name needs quotes", address: async () => missing(`T-${randomUUID()} "x"`) },
+    { on: "one whose name needs quotes", address: async () => missing(`T-${randomUUID()}`) },
   ])("comes up for several starters at once on $on", async ({ address }) => {
     const url = await address();
     const starters = (await Promise.all(Array.from({ length: 4 }, () => open(url)))).map(closing);
