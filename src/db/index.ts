@@ -1,36 +1,13 @@
-import { fileURLToPath } from "node:url";
+import type { DatabaseAddress } from "./address.ts";
 import { keepBeforeMigrating } from "./copy.ts";
 import type { Db } from "./db.ts";
+import { refuseUnfit } from "./inspect.ts";
 import { migratePostgres, migrateSqlite } from "./migrate.ts";
 import { bornFor } from "./outbox-tables.ts";
 import * as postgres from "./postgres.ts";
 import * as sqlite from "./sqlite.ts";
 
-export type DatabaseAddress = { dialect: "postgres"; url: string } | { dialect: "sqlite"; path: string };
-
-/**
- * Reads every spelling of DATABASE_URL: `postgres://…`, `sqlite:///path`, `file:…`, a path, `:memory:`.
- * Throws a plain Error that names what would be right.
- */
-export function parseDatabaseUrl(value: string): DatabaseAddress {
-  if (/^postgres(ql)?:\/\//.test(value)) {
-    if (!URL.canParse(value)) throw new Error("is no valid postgres:// URL");
-    return { dialect: "postgres", url: value };
-  }
-  const path = sqlitePath(value);
-  if (path === "") throw new Error("names no file: sqlite:///./parley.db, say");
-  return { dialect: "sqlite", path };
-}
-
-function sqlitePath(value: string): string {
-  if (value.startsWith("sqlite:///")) return value.slice("sqlite:///".length);
-  if (value.startsWith("file://")) return fileURLToPath(value);
-  if (value.startsWith("file:")) return value.slice("file:".length);
-  if (/^[a-z][a-z0-9+]+:\/\//i.test(value)) {
-    throw new Error("must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path");
-  }
-  return value;
-}
+export { type DatabaseAddress, parseDatabaseUrl } from "./address.ts";
 
 type OpenOptions = {
   synchronous?: sqlite.Synchronous;
@@ -66,6 +43,7 @@ export async function migrateDatabase(address: DatabaseAddress, kept: (file: str
 }
 
 function migratedSqlite(path: string, synchronous: sqlite.Synchronous, kept: (file: string) => void) {
+  refuseUnfit(path);
   const client = sqlite.openClient(path, synchronous);
   try {
     const file = keepBeforeMigrating(client);

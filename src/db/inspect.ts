@@ -1,10 +1,11 @@
 import { accessSync, constants, existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import Database from "better-sqlite3";
-import postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
-import type { DatabaseAddress } from "./index.ts";
+import type { DatabaseAddress } from "./address.ts";
+import { openToLook, PATIENCE_MS, refuseForeignPostgres, refuseForeignTables } from "./foreign.ts";
 import { appliedOn, pending } from "./migrate.ts";
+import { connectTo } from "./postgres-address.ts";
 import { codeOf, MISSING_DATABASE } from "./postgres-errors.ts";
 
 const PATIENCE_S = 5;
@@ -18,29 +19,62 @@ export async function inspectDatabase(address: DatabaseAddress): Promise<Inspect
 }
 
 function inspectSqlite(path: string): Inspection {
-  if (path === ":memory:" || !existsSync(path)) return { exists: false };
+  if (path === ":memory:") return { exists: false };
+  if (!existsSync(path)) {
+    accessSync(nearestFolder(path), constants.W_OK);
+    return { exists: false };
+  }
   for (const written of [dirname(path), path]) accessSync(written, constants.W_OK);
-  // Who only reads leaves the files of a write-ahead log behind where there were none; a writer's close takes them away.
-  const client = new Database(path, { readonly: existsSync(`${path}-wal`), fileMustExist: true });
+  const client = openToLook(path);
   try {
-    client.pragma("query_only = 1");
-    return stateOf(migrations.sqlite, appliedOn(client));
+    refuseForeignTables(client);
+    const state = stateOf(migrations.sqlite, appliedOn(client));
+    takeWriteLock(path);
+    return state;
+  } finally {
+    client.close();
+  }
+}
+
+/** Throws where a start would not take the file, before it is opened to be written: it is another's, or newer than this code. */
+export function refuseUnfit(path: string): void {
+  if (path === ":memory:" || !existsSync(path)) return;
+  const client = openToLook(path);
+  try {
+    refuseForeignTables(client);
+    pending(migrations.sqlite, appliedOn(client));
+  } finally {
+    client.close();
+  }
+}
+
+/** In which a start makes what is missing on the way. */
+function nearestFolder(path: string): string {
+  const folder = dirname(resolve(path));
+  return existsSync(folder) ? folder : nearestFolder(folder);
+}
+
+/** A start begins by writing. The reader that is open meanwhile keeps this close from clearing somebody's log away. */
+function takeWriteLock(path: string): void {
+  const client = new Database(path, { fileMustExist: true, timeout: PATIENCE_MS });
+  try {
+    client.exec("begin immediate; rollback");
   } finally {
     client.close();
   }
 }
 
 async function inspectPostgres(url: string): Promise<Inspection> {
-  const client = postgres(url, { max: 1, connect_timeout: PATIENCE_S, onnotice: () => {} });
+  const client = connectTo(url, { max: 1, connect_timeout: PATIENCE_S, onnotice: () => {} });
   try {
     const [there] = await client`select to_regclass('drizzle.__drizzle_migrations') is not null as found`;
     const rows = there?.["found"]
       ? await client<{ hash: string }[]>`select hash from drizzle.__drizzle_migrations`
       : [];
-    return stateOf(
-      migrations.postgres,
-      rows.map((row) => row.hash),
-    );
+    const applied = rows.map((row) => row.hash);
+    const state = stateOf(migrations.postgres, applied);
+    await refuseForeignPostgres(client, migrations.postgres, applied);
+    return state;
   } catch (error) {
     if (codeOf(error) === MISSING_DATABASE) return { exists: false };
     throw error;

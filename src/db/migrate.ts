@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import type postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
+import { refuseForeignJournal, refuseForeignPostgres } from "./foreign.ts";
 
 export type Migration = { tag: string; when: number; sha256: string; sql: readonly string[] };
 
@@ -68,10 +69,9 @@ export async function migratePostgres(
       "create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)",
     );
     const applied = await tx<{ hash: string }[]>`select hash from drizzle.__drizzle_migrations`;
-    const due = pending(
-      list,
-      applied.map((row) => row.hash),
-    );
+    const hashes = applied.map((row) => row.hash);
+    const due = pending(list, hashes);
+    await refuseForeignPostgres(tx, list, hashes);
     for (const migration of due) {
       for (const text of migration.sql) await tx.unsafe(text);
       await tx`insert into drizzle.__drizzle_migrations (hash, created_at) values (${migration.sha256}, ${migration.when})`;
@@ -80,9 +80,10 @@ export async function migratePostgres(
   });
 }
 
-/** Those of `list` that are not applied yet. Throws on one that is applied and not in the list. */
+/** Those of `list` that are not applied yet. Throws on one that is applied and not in the list, and where all are of others. */
 export function pending(list: readonly Migration[], applied: readonly string[]): readonly Migration[] {
   const known = new Set([...list.map((migration) => migration.sha256), ...FIRST.hashes]);
+  refuseForeignJournal(known, applied);
   const unknown = applied.filter((hash) => !known.has(hash)).length;
   if (unknown > 0) {
     throw new Error(`the database is newer than this Parley: ${unknown} of its migrations are unknown here`);
