@@ -14,10 +14,12 @@ import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { loopbackOnly } from "./http/hosts.ts";
+import { endLines } from "./http/lines.ts";
 import { logRequests } from "./http/log.ts";
 import { limitStreams } from "./http/open-streams.ts";
 import { problem, problemHandler, unknownRoute } from "./http/problems.ts";
 import { limitRate } from "./http/rate-limit.ts";
+import { speakPlainly } from "./http/words.ts";
 import { agents } from "./routes/agents.ts";
 import { chats } from "./routes/chats.ts";
 import { coaching } from "./routes/coaching.ts";
@@ -45,13 +47,14 @@ type AppConfig = Config & {
 
 /** The whole service as one Hono app: what every surface shares, then the surfaces. */
 export function createApp(services: Services, config: AppConfig): OpenAPIHono<HttpEnv> {
+  speakPlainly();
   const app = new OpenAPIHono<HttpEnv>({ getPath: routePath(config.BASE_PATH) });
   app.onError(problemHandler(services.log));
   app.notFound(unknownRoute);
 
   if (config.BASE_PATH !== "") app.use(underBase(config.BASE_PATH));
   app.use(requestId({ generator: newId }), logRequests(services.log, services.metrics.request));
-  app.use(securityHeaders, leaveWhenDraining(services));
+  app.use(endLines, securityHeaders, leaveWhenDraining(services));
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);

@@ -90,7 +90,10 @@ export function problem(c: Context<HttpEnv>, error: AppError): Response {
     ...(details.turnId && { turn_id: details.turnId }),
     ...(details.attempts && { attempts: details.attempts }),
   };
-  return c.body(JSON.stringify(body), status, { "Content-Type": "application/problem+json", ...headersOf(error) });
+  return c.body(`${JSON.stringify(body)}\n`, status, {
+    "Content-Type": "application/problem+json",
+    ...headersOf(error),
+  });
 }
 
 function headersOf({ code, details }: AppError): Record<string, string> {

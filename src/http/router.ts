@@ -9,7 +9,9 @@ export function createRouter(): OpenAPIHono<HttpEnv> {
     defaultHook: (result) => {
       if (result.success) return;
       const errors = result.error.issues.map(({ path, message }) => ({ path: path.join("."), message }));
-      const detail = errors.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join("; ");
+      const detail = errors
+        .map(({ path, message }) => (path ? `${path}: ${message}` : `the body ${message}`))
+        .join("; ");
       throw new AppError("validation_failed", detail, { errors });
     },
   });

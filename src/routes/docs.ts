@@ -82,7 +82,7 @@ export function docs(document: () => object) {
 
   router.openAPIRegistry.registerPath(openapi);
   router.get("/openapi.json", (c) => {
-    text ??= JSON.stringify(document());
+    text ??= `${JSON.stringify(document())}\n`;
     return c.body(text, 200, { "Content-Type": "application/json" });
   });
   router.openapi(swaggerUi, (c) =>
