@@ -1,6 +1,6 @@
 import { pipeline, Readable } from "node:stream";
 import { createUnzip } from "node:zlib";
-import { Agent } from "undici";
+import { Agent, EnvHttpProxyAgent, getGlobalDispatcher } from "undici";
 
 export type Call = {
   url: string;
@@ -54,12 +54,14 @@ function bunTransport(): Transport {
 
 function undiciTransport(): Transport {
   // A cap on connections would hold turns back.
-  const agent = new Agent({
+  const options = {
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
     connect: { timeout: CONNECT_MS },
-  });
+  };
+  const isProxied = getGlobalDispatcher() instanceof EnvHttpProxyAgent;
+  const agent = isProxied ? new EnvHttpProxyAgent(options) : new Agent(options);
   return {
     async send({ url, ...options }) {
       const { origin, pathname, search } = new URL(url);
