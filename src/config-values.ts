@@ -5,6 +5,8 @@ import type { Price } from "./models/prices.ts";
 
 /** How single values of the configuration are written. */
 
+const PROVIDERS = ["echo", "openai", "groq", "runpod"];
+
 export const whole = (min: number, max: number) =>
   z
     .string()
@@ -15,14 +17,22 @@ export const whole = (min: number, max: number) =>
 
 export const milliseconds = whole(1, 2 ** 31 - 1);
 export const flag = z.stringbool({ error: "must be true or false" });
-export const url = z
-  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
-  .transform((value) => value.replace(/\/+$/, ""));
+
+/** What is sent as a header. */
+export const headerText = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/, "must be letters, digits and signs of ASCII, without blanks");
 
 /** An address that is called as it stands. */
 export const bareUrl = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL", abort: true })
-  .refine((value) => !URL.parse(value)?.username, "must not hold a user name or a password");
+  .refine((value) => !/^\w+:\/\/[^/?#]*@/.test(value), "must not hold a user name or a password");
+
+/** An address to which paths are added. What `pasted` finds at its end is such a path, and left out. */
+export const baseUrl = (pasted?: RegExp) =>
+  bareUrl
+    .refine((value) => !/[?#]/.test(value), "must not hold a query: paths are added to it")
+    .transform((value) => value.replace(/\/+$/, "").replace(pasted ?? /$^/, ""));
 
 /** `/chat-api`, without a slash at its end; empty for none. */
 export const basePath = z
@@ -91,13 +101,23 @@ export function aliases(value: string, context: z.RefinementCtx): Map<string, st
       text?.trim(),
     );
     const targets = list.split(",").map((target) => target.trim());
-    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^(echo|openai|groq|runpod)\/\S+$/.test(target))) {
+    if (!/^[\w.-]+$/.test(alias) || !targets.every((target) => /^[\w.-]+\/\S+$/.test(target))) {
       context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
       return z.NEVER;
     }
+    if (!areKnown(targets, context)) return z.NEVER;
     result.set(alias, targets);
   }
   return result;
+}
+
+/** Whether each target's provider is one that there is; says which is not. */
+function areKnown(targets: readonly string[], context: z.RefinementCtx): boolean {
+  const stranger = targets.map((target) => target.split("/", 1)[0] ?? "").find((name) => !PROVIDERS.includes(name));
+  if (stranger === undefined) return true;
+  const message = `${stranger} is no provider; there are ${PROVIDERS.join(", ")}`;
+  context.addIssue({ code: "custom", message });
+  return false;
 }
 
 /** `openai/my-model=0.15/0.60;…`: USD per million input and output tokens */
@@ -110,6 +130,7 @@ export function prices(value: string, context: z.RefinementCtx): Map<string, Pri
       context.addIssue({ code: "custom", message: "must look like openai/model=0.15/0.60;groq/model=0.1/0.5" });
       return z.NEVER;
     }
+    if (!areKnown([target], context)) return z.NEVER;
     result.set(target, { input: Number(input), output: Number(output) });
   }
   return result;

@@ -2,24 +2,28 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
+import { lookalikes } from "./config-names.ts";
 import { halfGiven, idleChecks } from "./config-pairs.ts";
+import { type Env, misread, tidied } from "./config-text.ts";
 import {
   aliases,
   bareUrl,
   basePath,
+  baseUrl,
   databaseAddress,
   flag,
+  headerText,
   isRedis,
   limit,
   milliseconds,
   origins,
   prices,
   rate,
-  url,
   webhookSecret,
   whole,
   windows,
 } from "./config-values.ts";
+import { unheededIn } from "./db/address.ts";
 import type { DatabaseAddress } from "./db/index.ts";
 import { serviceKeys } from "./http/service-keys.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
@@ -53,9 +57,9 @@ const environment = z.object({
   JWT_AUDIENCE: z.string().optional(),
   WEBHOOK_URL: bareUrl.optional(),
   WEBHOOK_SECRET: z.string().transform(webhookSecret).optional(),
-  STREAM_API_KEY: z.string().optional(),
+  STREAM_API_KEY: headerText.optional(),
   STREAM_SECRET: z.string().optional(),
-  STREAM_BASE_URL: url.default(STREAM_BASE_URL),
+  STREAM_BASE_URL: baseUrl().default(STREAM_BASE_URL),
   STREAM_MIRROR: z.enum(["all", "sessions"], { error: "must be all or sessions" }).default("all"),
   STREAM_ASSISTANT_ID: z
     .string()
@@ -63,16 +67,17 @@ const environment = z.object({
     .default("assistant"),
   API_KEYS: z.string().transform(serviceKeys).default([]),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
-  OPENAI_API_KEY: z.string().optional(),
-  OPENAI_BASE_URL: url.optional(),
-  GROQ_API_KEY: z.string().optional(),
-  GROQ_BASE_URL: url.default(GROQ_BASE_URL),
-  RUNPOD_API_KEY: z.string().optional(),
+  OPENAI_API_KEY: headerText.optional(),
+  OPENAI_BASE_URL: baseUrl(/\/(chat\/completions|responses|models)$/).optional(),
+  GROQ_API_KEY: headerText.optional(),
+  GROQ_BASE_URL: baseUrl(/\/openai(\/v1(\/chat\/completions|\/models)?)?$/).default(GROQ_BASE_URL),
+  RUNPOD_API_KEY: headerText.optional(),
   RUNPOD_ENDPOINT_ID: z
     .string()
     .regex(/^[\w-]+$/, "must be an endpoint's id, as the console shows it")
     .optional(),
-  RUNPOD_BASE_URL: url
+  RUNPOD_BASE_URL: baseUrl()
+    .refine((value) => !/\/v2\/./.test(value), "must end in /v2: the endpoint's id stands in RUNPOD_ENDPOINT_ID")
     .refine((value) => !isManagement(value), `api.runpod.io is the management API; jobs run at ${RUNPOD_BASE_URL}`)
     .default(RUNPOD_BASE_URL),
   RUNPOD_MODE: z.enum(["native", "openai"], { error: "must be native or openai" }).default("native"),
@@ -106,6 +111,8 @@ const environment = z.object({
 
 type Environment = z.output<typeof environment>;
 
+const NAMES = Object.keys(environment.shape);
+
 type Limits = {
   RATE_LIMIT: Rate | null;
   MAX_TURNS_PER_USER: number | null;
@@ -133,21 +140,22 @@ export type StreamConfig = {
   assistantId: string;
 };
 
-export type Configured = { config: Config } | { problems: string[] };
+/** `notices` are lines on what is taken for a slip, and stops nothing. */
+export type Configured = { config: Config; notices: string[] } | { problems: string[] };
 
-/** Reads the variables, `.env` in the working directory below them; an empty one counts as absent. Throws where that file cannot be read. */
-export function readEnvironment(): Record<string, string | undefined> {
+/** Reads the variables, `.env` in the working directory below them; a blank one counts as absent. Throws where that file cannot be read. */
+export function readEnvironment(): Record<string, string> {
   const file = existsSync(".env") ? parse(readFileSync(".env", "utf8").replace(/^\uFEFF/, "")) : {};
-  return { ...file, ...process.env };
+  return tidied({ ...file, ...process.env });
 }
 
 /** Parses the whole configuration at once; `problems` has one line per variable that is wrong, without its value. */
-export function parseConfig(env: Record<string, string | undefined>): Configured {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+export function parseConfig(env: Env): Configured {
+  const given = tidied(env);
   const parsed = environment.safeParse(given);
   const open = CLOSED_BY.every((name) => given[name] === undefined);
   const host = given["HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0");
-  const problems = parsed.error?.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`) ?? [];
+  const problems = problemsOf(given, parsed.error);
   if (open && !isLoopback(host) && !flag.safeParse(given["ALLOW_OPEN"]).data) {
     problems.push(
       "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
@@ -165,13 +173,33 @@ export function parseConfig(env: Record<string, string | undefined>): Configured
       webhook: webhookFrom(parsed.data),
       stream: streamFrom(parsed.data),
     },
+    notices: noticesOn(given, parsed.data),
   };
 }
 
+/** A line for each variable that is wrong; one that no reader could understand has been given no other. */
+function problemsOf(given: Record<string, string>, error: z.ZodError | undefined): string[] {
+  const slips = NAMES.flatMap((name) => {
+    const slip = misread(given[name] ?? "");
+    return slip === undefined ? [] : [[name, slip] as const];
+  });
+  const issues = error?.issues.map(({ path, message }) => [path.join("."), message] as const) ?? [];
+  const others = issues.filter(([name]) => !slips.some(([slipped]) => slipped === name));
+  return [...slips, ...others].map(([name, message]) => `${name}: ${message}`);
+}
+
+function noticesOn(given: Record<string, string>, { DATABASE_URL }: Environment): string[] {
+  const unheeded = unheededIn(DATABASE_URL);
+  const named = unheeded.length === 0 ? [] : [`DATABASE_URL: ${unheeded.join(", ")} in it is not heeded`];
+  return [...named, ...lookalikes(given, NAMES)];
+}
+
 /** Where the database is, for what needs nothing else. Throws a plain Error that says what is wrong with the variable. */
-export function databaseFrom(env: Record<string, string | undefined>): DatabaseAddress {
-  const { data, error } = environment.shape.DATABASE_URL.safeParse(env["DATABASE_URL"] || undefined);
-  if (!data) throw new Error(`DATABASE_URL: ${error?.issues[0]?.message}`);
+export function databaseFrom(env: Env): DatabaseAddress {
+  const value = tidied(env)["DATABASE_URL"];
+  const { data, error } = environment.shape.DATABASE_URL.safeParse(value);
+  const slip = value && misread(value);
+  if (!data || slip) throw new Error(`DATABASE_URL: ${slip || error?.issues[0]?.message}`);
   return data;
 }
 

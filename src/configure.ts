@@ -1,8 +1,11 @@
 import { type Config, type Configured, parseConfig, readEnvironment } from "./config.ts";
+import { settleProxies } from "./proxies.ts";
 import { hiding, reasonOf, secretsIn } from "./secrets.ts";
 
 type Start = {
   config: Config;
+  /** Lines on what is taken for a slip, and stops nothing. */
+  notices: readonly string[];
   secrets: readonly string[];
   /** Prints a line each, without what is secret, and lets the process end with 1. */
   fail(problems: readonly string[]): undefined;
@@ -16,7 +19,13 @@ export function readConfig(): Configured & { secrets: readonly string[] } {
   } catch (error) {
     return { problems: [`.env: ${reasonOf(error)}`], secrets: [] };
   }
-  return { ...parseConfig(env), secrets: secretsIn(env) };
+  const secrets = secretsIn(env);
+  try {
+    settleProxies();
+  } catch (error) {
+    return { problems: [reasonOf(error)], secrets };
+  }
+  return { ...parseConfig(env), secrets };
 }
 
 /** What a command starts with; undefined where the configuration is wrong, which has been said then. */
@@ -27,5 +36,5 @@ export function configure(): Start | undefined {
     for (const line of problems) process.stderr.write(`${hide(line)}\n`);
     process.exitCode = 1;
   };
-  return "problems" in read ? fail(read.problems) : { config: read.config, secrets, fail };
+  return "problems" in read ? fail(read.problems) : { ...read, secrets, fail };
 }

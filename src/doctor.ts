@@ -1,6 +1,7 @@
 import { inspectRedis } from "./bus/redis.ts";
 import type { Config } from "./config.ts";
 import { readConfig } from "./configure.ts";
+import { placeOf } from "./db/address.ts";
 import { inspectDatabase } from "./db/inspect.ts";
 import { countKeys } from "./http/key-set.ts";
 import { kindOfError, statusOf, tell } from "./models/failures.ts";
@@ -12,7 +13,8 @@ import { hiding, reasonOf } from "./secrets.ts";
 import { createStreamChat, reachStream } from "./stream-chat/client.ts";
 import { StreamChatError } from "./stream-chat/failures.ts";
 
-type Finding = { ok: boolean; what: string; detail: string };
+/** `isWarning`: it works, and may not be what is meant. */
+type Finding = { ok: boolean; isWarning?: true; what: string; detail: string };
 
 const PATIENCE_MS = 5_000;
 
@@ -23,10 +25,20 @@ export async function run(): Promise<void> {
   const findings =
     "problems" in configured
       ? configured.problems.map((detail) => ({ ok: false, what: "configuration", detail }))
-      : await examine(configured.config);
-  const lines = findings.map(({ ok, what, detail }) => `${ok ? "ok     " : "trouble"} ${what}: ${hide(detail)}\n`);
+      : [
+          ...(await examine(configured.config)),
+          ...configured.notices.map((detail) => warning("configuration", detail)),
+        ];
+  const lines = findings.map((finding) => `${levelOf(finding)} ${finding.what}: ${hide(finding.detail)}\n`);
   process.stdout.write(lines.join("")); // at once: `grep -q` leaves after the first that it looks for
   process.exitCode = findings.every(({ ok }) => ok) ? 0 : 1;
+}
+
+const warning = (what: string, detail: string): Finding => ({ ok: true, isWarning: true, what, detail });
+
+function levelOf({ ok, isWarning }: Finding): string {
+  if (!ok) return "trouble";
+  return isWarning ? "warn   " : "ok     ";
 }
 
 async function examine(config: Config): Promise<Finding[]> {
@@ -41,21 +53,33 @@ async function examine(config: Config): Promise<Finding[]> {
       ...targets(config, transport, lists),
       ...(await workers(config, transport)),
       ...(await streamChat(config, transport)),
+      ...whatIsMissing(config),
     ];
   } finally {
     await transport.close();
   }
 }
 
+/** A service without them runs, and is not what anybody puts to use. */
+function whatIsMissing({ open, models: { openai, groq, runpod } }: Config): Finding[] {
+  const access = "open: whoever reaches it may do everything; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it";
+  const provider =
+    "none: the built-in offline model answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY";
+  return [
+    ...(openai || groq || runpod ? [] : [warning("provider", provider)]),
+    ...(open ? [warning("access", access)] : []),
+  ];
+}
+
 async function database({ DATABASE_URL: address }: Config): Promise<Finding> {
-  const what = `database (${address.dialect})`;
+  const [what, place] = [`database (${address.dialect})`, placeOf(address)];
   try {
     const found = await inspectDatabase(address);
-    if (!found.exists) return { ok: true, what, detail: "is not there yet; the first start makes it" };
+    if (!found.exists) return { ok: true, what, detail: `${place} is not there yet; the first start makes it` };
     const rest = found.pending === 0 ? "up to date" : `the next start applies ${found.pending}`;
-    return { ok: true, what, detail: `reachable, ${found.applied} migrations applied, ${rest}` };
+    return { ok: true, what, detail: `${place} is reachable, ${found.applied} migrations applied, ${rest}` };
   } catch (error) {
-    return { ok: false, what, detail: reasonOf(error) };
+    return { ok: false, what, detail: `${place}: ${reasonOf(error)}` };
   }
 }
 

@@ -1,6 +1,6 @@
 import { Agent, request } from "node:http";
-import type { Config } from "./config.ts";
 import { configure } from "./configure.ts";
+import { reachable, urlOf } from "./listen.ts";
 import { reasonOf } from "./secrets.ts";
 
 const PATIENCE_MS = 3_000;
@@ -15,18 +15,11 @@ export async function run(): Promise<void> {
   const { config, fail } = configured;
   if (config.PORT === 0) return fail(["PORT: with 0 nobody can know where it listens"]);
   try {
-    const status = await statusAt(urlOf(config));
+    const status = await statusAt(`${urlOf({ HOST: reachable(config.HOST), PORT: config.PORT })}/health/ready`);
     if (status !== 200) fail([`not ready: HTTP ${status}`]);
   } catch (error) {
     fail([`not ready: ${reasonOf(error)}`]);
   }
-}
-
-/** An address to listen on everywhere is none to ask at. */
-function urlOf({ HOST, PORT }: Config): string {
-  const bare = HOST.replace(/^\[|\]$/g, "");
-  const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[bare] ?? bare;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${PORT}/health/ready`;
 }
 
 /** Not by `fetch`, nor the common agent: those would take the way over a proxy that the environment names. */

@@ -1,6 +1,8 @@
 import type { Server } from "node:http";
+import { createServer } from "node:net";
 import { serve } from "@hono/node-server";
 import type { Config } from "./config.ts";
+import { reasonOf } from "./secrets.ts";
 import type { Parley } from "./start.ts";
 
 /**
@@ -21,6 +23,36 @@ const IDLE_CHECK_MS = 50;
 export type Listening = { port: number; close(): Promise<void> };
 type Fetch = Parley["app"]["fetch"];
 type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS">;
+
+type Place = Pick<Address, "PORT" | "HOST">;
+
+/** Rejects where the address cannot be had. */
+export function tryAddress({ PORT, HOST }: Place): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(PORT, bare(HOST), () => server.close(() => resolve()));
+  });
+}
+
+/** A line on why nobody can listen there, and what to do about it. */
+export function whyNoListener(error: unknown, { PORT, HOST }: Place): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") return `PORT: ${PORT} is in use by another program; end that one, or set PORT to another`;
+  if (code === "EACCES") return `PORT: ${PORT} may not be opened by this user; take one above 1023`;
+  if (code === "EADDRNOTAVAIL") return `HOST: ${HOST} is no address of this machine`;
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return `HOST: ${HOST} is no name that has an address`;
+  return `HOST, PORT: ${reasonOf(error)}`;
+}
+
+export function urlOf({ PORT, HOST }: Place): string {
+  const host = bare(HOST);
+  return `http://${host.includes(":") ? `[${host}]` : host}:${PORT}`;
+}
+
+/** An address to listen on everywhere is none to ask at. */
+export const reachable = (host: string): string => ({ "0.0.0.0": "127.0.0.1", "::": "::1" })[bare(host)] ?? host;
+
+const bare = (host: string): string => host.replace(/^\[|\]$/g, "");
 
 /** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
 export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {

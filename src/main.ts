@@ -40,10 +40,13 @@ function alone(load: () => Promise<{ run(): Promise<void> }>): Command["run"] {
 }
 
 async function main(given: string[]): Promise<void> {
-  if (given.includes("--help") || given.includes("-h")) return say(help());
-  if (given[0] === "--version") return say(`parley ${pkg.version}`);
-  const [name = "", ...args] = given[0]?.startsWith("-") === false ? given : ["serve", ...given];
-  const command = commands.find((one) => one.name === name);
+  const [first, second] = given;
+  if (first === "--version" || first === "-v" || first === "version") return say(`parley ${pkg.version}`);
+  const [name = "", ...args] = first?.startsWith("-") === false ? given : ["serve", ...given];
+  const asksHelp = name === "help" || given.includes("--help") || given.includes("-h");
+  const command = commands.find((one) => one.name === (name === "help" ? second : name));
+  if (asksHelp && (command === undefined || first?.startsWith("-") !== false)) return say(help());
+  if (asksHelp && command) return say(helpOn(command));
   if (!command) return misused(`There is no command '${name}'`);
   try {
     await command.run(args);
@@ -54,9 +57,14 @@ async function main(given: string[]): Promise<void> {
   }
 }
 
+function helpOn({ name, takes, does }: Command): string {
+  return [`parley ${name}${takes ? ` ${takes}` : ""}`, "", `  ${does}`].join("\n");
+}
+
 function help(): string {
   const lines = commands.map(({ name, takes, does }) => `  ${name.padEnd(12)} ${does}${takes ? `: ${takes}` : ""}`);
-  return ["parley [command]", "", ...lines, "", "  --version, --help"].join("\n");
+  const more = ["  --version, -v", "  --help, -h, help [command]"];
+  return ["parley [command]", "", ...lines, "", ...more].join("\n");
 }
 
 function say(text: string): void {

@@ -9,6 +9,8 @@ const ADDRESSES = [
   "GROQ_BASE_URL",
   "RUNPOD_BASE_URL",
   "STREAM_BASE_URL",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
 ];
 /** Whatever is shorter stands in the middle of other words. */
 const SHORTEST = 6;
@@ -22,7 +24,8 @@ export function secretsIn(env: Record<string, string | undefined>): string[] {
 }
 
 function secretsOf(address: string): string[] {
-  const url = URL.parse(address);
+  // Of several hosts, or none, `URL` reads nothing at all.
+  const url = URL.parse(address.replace(/@[^@/?#]*(?=[/?#]|$)/, "@host"));
   if (!url) return [];
   const written = /:\/\/[^:@/\s]*:(.+)@/.exec(address)?.[1] ?? "";
   return [url.password, decoded(url.password), written, ...url.searchParams.values()];

@@ -1,7 +1,8 @@
 import type { Config } from "./config.ts";
 import { configure } from "./configure.ts";
+import { placeOf } from "./db/address.ts";
 import { type Logger, openLog } from "./http/log.ts";
-import { listen } from "./listen.ts";
+import { listen, reachable, tryAddress, urlOf, whyNoListener } from "./listen.ts";
 import { reasonOf } from "./secrets.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
@@ -12,32 +13,48 @@ const SAME_SIGNAL_MS = 500;
 export async function run(): Promise<void> {
   const configured = configure();
   if (!configured) return;
-  const { config, secrets, fail } = configured;
+  const { config, notices, secrets, fail } = configured;
   const format = config.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json");
   const { log, close } = openLog(config.LOG_LEVEL, format, secrets);
   logWhatNobodyCaught(log, close);
   const stopBy = stopOnSignal(log, close);
+  if (await isRefused(config, fail)) return;
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
   stopBy(() => parley.stop());
-  const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
+  const server = await listen(parley.app.fetch, config).catch((error) => fail([whyNoListener(error, config)]));
   if (!server) return parley.stop();
   parley.ready();
   stopBy(() => parley.stop(server.close()));
   greet(log, config, { port: server.port, models: parley.models });
+  for (const notice of notices) log.warn(notice);
+}
+
+/** Before a database is made for a service that cannot be reached. */
+async function isRefused(config: Config, fail: (problems: string[]) => undefined): Promise<boolean> {
+  try {
+    await tryAddress(config);
+    return false;
+  } catch (error) {
+    fail([whyNoListener(error, config)]);
+    return true;
+  }
 }
 
 function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {
   const targetsOf = ({ targets }: (typeof models.aliases)[number]) => targets.map(({ target }) => target).join(", ");
   const aliases = Object.fromEntries(models.aliases.map((one) => [one.alias, targetsOf(one)]));
-  log.info({ url: `http://${config.HOST}:${port}`, version, models: aliases }, "Parley is listening");
+  const docs = `${urlOf({ HOST: reachable(config.HOST), PORT: port })}/docs`;
+  log.info({ url: urlOf({ HOST: config.HOST, PORT: port }), docs, version }, "Parley is listening");
+  log.info({ database: placeOf(config.DATABASE_URL) }, "conversations are stored in this database");
+  log.info({ models: aliases }, "models that answer");
   if (config.open)
     log.warn(
       "open: whoever reaches this service may do everything; set JWT_SECRET, JWT_JWKS_URL or API_KEYS to close it",
     );
   if (Object.values(aliases).every((targets) => targets === "echo/echo")) {
     log.warn(
-      "no provider: the built-in offline model echo/echo answers; set OPENAI_API_KEY, OPENAI_BASE_URL, GROQ_API_KEY or RUNPOD_API_KEY",
+      "no provider: the built-in offline model echo/echo answers; add a key, like OPENAI_API_KEY=sk-... npm start (or GROQ_API_KEY, RUNPOD_API_KEY), or a server of your own, like OPENAI_BASE_URL=http://localhost:11434/v1 npm start for Ollama",
     );
   }
 }

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { readEnvironment } from "./config.ts";
+import { misread } from "./config-text.ts";
 import { callerId } from "./http/schemas.ts";
 import { mintToken } from "./http/tokens.ts";
 
@@ -27,7 +28,9 @@ type Wanted = { sub?: string; role: string; expires: string };
 
 async function tokenFor({ sub, role, expires }: Wanted): Promise<string> {
   const { JWT_SECRET: secret, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = readEnvironment();
-  if (!secret || Buffer.byteLength(secret) < 32) throw new Error("JWT_SECRET: must have at least 32 bytes");
+  if (secret === undefined) throw new Error("JWT_SECRET is not set: take the one that the service has");
+  const slip = misread(secret) ?? (Buffer.byteLength(secret) < 32 ? "must have at least 32 bytes" : undefined);
+  if (slip) throw new Error(`JWT_SECRET: ${slip}`);
   if (!sub) throw new Error("--sub: names the user the token is for");
   if (!callerId.safeParse(sub).success) throw new Error("--sub: must have 1 to 255 characters");
   if (role !== "user" && role !== "agent" && role !== "admin") throw new Error("--role: must be user, agent or admin");

@@ -32,10 +32,23 @@ describe.each(["node", "bun", "binary"] as const)("on %s", (runtime) => {
     runCommand(runtime, args, { env, cwd });
 
   it("says what can be asked for, and of which version it is", async () => {
-    const { code, out, error } = await parley(["token", "--help"]);
-    expect([code, error]).toEqual([0, ""]);
-    expect(COMMANDS.filter((name) => !out.includes(`  ${name} `))).toEqual([]);
-    expect(await parley(["--version"])).toEqual({ code: 0, out: expect.stringMatching(/^parley \d+\.\d+/), error: "" });
+    for (const args of [["help"], ["--help"], ["-h"]]) {
+      const { code, out, error } = await parley(args);
+      expect([code, error]).toEqual([0, ""]);
+      expect(COMMANDS.filter((name) => !out.includes(`  ${name} `))).toEqual([]);
+    }
+    for (const args of [
+      ["token", "--help"],
+      ["token", "-h"],
+      ["help", "token"],
+    ]) {
+      const { code, out, error } = await parley(args);
+      expect([code, error]).toEqual([0, ""]);
+      expect(out).toMatch(/^parley token --sub /);
+    }
+    for (const flag of ["--version", "-v"]) {
+      expect(await parley([flag])).toEqual({ code: 0, out: expect.stringMatching(/^parley \d+\.\d+/), error: "" });
+    }
   });
 
   it("does nothing where it is asked for what there is not, says so in one line, and ends with 2", async () => {

@@ -1,6 +1,6 @@
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import postgres from "postgres";
@@ -78,11 +78,11 @@ describe("a doctor who finds all well", () => {
   it("says a line for the database, for each provider, and for each target of each alias, and ends with 0", async () => {
     const groqs = { GROQ_API_KEY: SECRETS.groq, GROQ_BASE_URL: groq.groqUrl };
     const MODELS = "fast=groq/openai/gpt-oss-20b,openai/gpt-6-luna;balanced=openai/gpt-6-luna;smart=openai/gpt-6-sol";
-    const said = await doctor({ ...atOpenAI(), ...groqs, ...atRunpod(), MODELS });
+    const said = await doctor({ JWT_SECRET: "s".repeat(32), ...atOpenAI(), ...groqs, ...atRunpod(), MODELS });
     expect(said).toEqual({
       code: 0,
       lines: [
-        "ok      database (sqlite): is not there yet; the first start makes it",
+        `ok      database (sqlite): ${join(realpathSync(folder), "parley.db")} is not there yet; the first start makes it`,
         "ok      provider openai: reachable, lists 2 models",
         "ok      provider groq: reachable, lists 2 models",
         "ok      model fast: groq/openai/gpt-oss-20b: known",
@@ -110,6 +110,16 @@ describe("a doctor who finds all well", () => {
     const { code, lines } = await doctor();
     expect(code).toBe(0);
     expect(lines).toContain("ok      model balanced: echo/echo: built in");
+    expect(lines).toContainEqual(expect.stringMatching(/^warn {4}provider: none: .*OPENAI_API_KEY/));
+  });
+
+  it("warns of an open service, and of what looks like a slip, without its value", async () => {
+    const { code, lines } = await doctor({ ...atOpenAI(), SECRET_KEY: SECRETS.groq });
+    expect(code).toBe(0);
+    expect(lines.filter((line) => line.startsWith("warn"))).toEqual([
+      expect.stringMatching(/^warn {4}access: open: .*JWT_SECRET/),
+      "warn    configuration: SECRET_KEY: is not read; is JWT_SECRET meant?",
+    ]);
   });
 
   it("names the model that a server of one's own stands for", async () => {
@@ -239,8 +249,30 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
 
   it("the database's file is none", async () => {
     writeFileSync(join(folder, "parley.db"), "This is a letter, not a database. ".repeat(200));
-    expect(troubles(await doctor())).toEqual(["trouble database (sqlite): file is not a database"]);
+    expect(troubles(await doctor())).toEqual([`${trouble()}file is not a database`]);
   });
+
+  it("the database is another application's", async () => {
+    new Database(join(folder, "parley.db")).exec("create table mine (a)").close();
+    expect(troubles(await doctor())).toEqual([
+      `${trouble()}is not a database of Parley: it has the table mine of another application; it is left as it is`,
+    ]);
+  });
+
+  it.each(["delete", "wal"])("somebody else writes to the database's file (journal %s)", async (journal) => {
+    const path = join(folder, "parley.db");
+    await (await startApp({ DATABASE_URL: path })).stop();
+    const other = new Database(path);
+    onTestFinished(() => void other.close());
+    other.pragma(`journal_mode = ${journal}`);
+    other.exec("begin exclusive");
+    const said = troubles(await doctor());
+    expect(said).toEqual([`${trouble()}database is locked`]);
+    const { code, out, error } = await runCommand("node", ["serve"], { env: { PORT: "0" }, cwd: folder });
+    expect([code, out, error]).toEqual([1, "", "DATABASE_URL: database is locked\n"]);
+  });
+
+  const trouble = () => `trouble database (sqlite): ${join(realpathSync(folder), "parley.db")}: `;
 
   it.runIf(canBeNobody)("the database's file cannot be written", async () => {
     const path = join(folder, "parley.db");
@@ -248,7 +280,7 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
     chmodSync(path, 0o444);
     const { code, out } = await runCommand("node", ["doctor"], { env: {}, cwd: folder, by: AS_NOBODY });
     expect(troubles({ code, lines: out.split("\n") })).toEqual([
-      expect.stringMatching(/^trouble database \(sqlite\): EACCES: .*parley\.db/),
+      expect.stringMatching(/^trouble database \(sqlite\): \S+: EACCES: .*parley\.db/),
     ]);
   });
 
@@ -272,7 +304,8 @@ describe("a doctor asked about Stream Chat", () => {
     onTestFinished(() => fake.close());
     expect((await doctor()).lines.join("\n")).not.toContain("stream chat");
     const { code, lines } = await doctor(fake.env);
-    expect([code, lines.at(-1)]).toEqual([0, "ok      stream chat: reachable, takes the key and the secret"]);
+    expect(code).toBe(0);
+    expect(lines).toContain("ok      stream chat: reachable, takes the key and the secret");
     expect(troubles(await doctor({ ...fake.env, STREAM_SECRET: SECRETS.database }))).toEqual([
       "trouble stream chat: does not take the key, the secret, or the time of this machine (HTTP 401)",
     ]);
@@ -324,11 +357,11 @@ describe("a doctor changes nothing", () => {
 
   it("applies no migration to an empty database, and tells how many the next start applies", async () => {
     const path = join(folder, "parley.db");
-    new Database(path).exec("create table mine (a)").close();
+    new Database(path).pragma("user_version = 1");
     const before = contents();
     expect((await doctor()).lines).toContainEqual(
       expect.stringMatching(
-        /^ok {6}database \(sqlite\): reachable, 0 migrations applied, the next start applies [1-9]/,
+        /^ok {6}database \(sqlite\): \S+ is reachable, 0 migrations applied, the next start applies [1-9]/,
       ),
     );
     expect(contents()).toEqual(before);
@@ -336,7 +369,7 @@ describe("a doctor changes nothing", () => {
     const url = await freshPostgres();
     const { lines } = await doctor({ DATABASE_URL: url });
     expect(lines[0]).toMatch(
-      /^ok {6}database \(postgres\): reachable, 0 migrations applied, the next start applies [1-9]/,
+      /^ok {6}database \(postgres\): \S+ is reachable, 0 migrations applied, the next start applies [1-9]/,
     );
     expect(await schemasOf(url)).toEqual([]);
   });
@@ -369,7 +402,7 @@ describe.each(databases)("on $database a doctor", ({ database, fresh }) => {
     const { code, lines } = await doctor({ DATABASE_URL: url });
     await app.stop();
     expect(code).toBe(0);
-    expect(lines[0]).toMatch(/^ok {6}database \(\w+\): reachable, [1-9]\d* migrations applied, up to date$/);
+    expect(lines[0]).toMatch(/^ok {6}database \(\w+\): \S+ is reachable, [1-9]\d* migrations applied, up to date$/);
   });
 
   it("finds trouble in a database that is newer than the service", async () => {
@@ -377,7 +410,7 @@ describe.each(databases)("on $database a doctor", ({ database, fresh }) => {
     await (await startApp({ DATABASE_URL: url })).stop();
     await apply(database, url);
     expect(troubles(await doctor({ DATABASE_URL: url }))[0]).toMatch(
-      /^trouble database \(\w+\): the database is newer than this Parley: 1 of its migrations/,
+      /^trouble database \(\w+\): \S+: the database is newer than this Parley: 1 of its migrations/,
     );
   });
 });

@@ -4,13 +4,28 @@ import { parseConfig } from "../../src/config.ts";
 const DIGEST = "0123456789abcdef".repeat(4);
 
 const wrong: Record<string, string[]> = {
-  PORT: ["abc", "70000", "-1", "80.5", "1e3", " 80", "9".repeat(30)],
+  PORT: ["abc", "70000", "-1", "80.5", "1e3", "8 0", "9".repeat(30)],
   HOST: ["0.0.0.0"],
   BASE_PATH: ["parley", "https://example.com/chat-api", "//chat-api", "/chat api", "/a/../b", "/a?b"],
   ALLOW_OPEN: ["maybe", "2"],
   METRICS_OPEN: ["admin", "2"],
-  DATABASE_URL: ["mysql://user:hunter2@host/db", "postgres://user:hunter2@host:99999/db", "file://host/a.db"],
-  SQLITE_SYNCHRONOUS: ["off", "FULL "],
+  DATABASE_URL: [
+    "mysql://user:hunter2@host/db",
+    '"postgres://user:hunter2@host/db"',
+    "'sqlite:///./a.db'",
+    "postgres://user:hunter2@host/db\nPORT=1",
+    "jdbc:postgresql://host/db?user=ann&password=hunter2",
+    "\x24{DATABASE_URL}",
+    "$DATABASE_URL",
+    "\x24{{Postgres.DATABASE_URL}}",
+    "psql 'postgres://user:hunter2@host/db'",
+    "user:hunter2@host/db",
+    "host=/var/run/postgresql dbname=parley",
+    "parley",
+    "postgres://user:hunter2@host:99999/db",
+    "file://host/a.db",
+  ],
+  SQLITE_SYNCHRONOUS: ["off", "FULL"],
   JWT_SECRET: ["hunter2", "s".repeat(31)],
   JWT_JWKS_URL: [
     "issuer.example.com/jwks.json",
@@ -18,6 +33,7 @@ const wrong: Record<string, string[]> = {
     "file:///etc/keys.json",
     "https://user:hunter2@issuer.example.com/jwks.json",
     "https://hunter2@issuer.example.com/jwks.json",
+    "https://:hunter2@issuer.example.com/jwks.json",
   ],
   JWT_ISSUER: ["https://issuer.example.com/"],
   JWT_AUDIENCE: ["parley-of-example"],
@@ -45,16 +61,38 @@ const wrong: Record<string, string[]> = {
     "*,https://example.com",
     "null",
   ],
-  OPENAI_BASE_URL: ["localhost", "localhost:11434/v1", "ftp://example.com", "http//example.com"],
-  GROQ_BASE_URL: ["groq", "file:///etc/passwd"],
-  RUNPOD_BASE_URL: ["api.runpod.ai/v2", "https://api.runpod.io/v2", "https://API.runpod.io/v2/"],
+  OPENAI_API_KEY: [
+    "sk-hunter2\nsk-hunter3",
+    "sk hunter2",
+    "sk-hunter2…",
+    '"sk-hunter2"',
+    "\x24{OPENAI_API_KEY}",
+    "<your key>",
+  ],
+  GROQ_API_KEY: ["gsk\thunter2", "'gsk-hunter2'", "$GROQ_API_KEY", "{{ groq.key }}"],
+  OPENAI_BASE_URL: [
+    "localhost",
+    "localhost:11434/v1",
+    "ftp://example.com",
+    "http//example.com",
+    "https://example.com/v1?api-version=1",
+    "https://ann:hunter2@example.com/v1",
+    '"https://example.com/v1"',
+  ],
+  GROQ_BASE_URL: ["groq", "file:///etc/passwd", "https://example.com/#a"],
+  RUNPOD_BASE_URL: [
+    "api.runpod.ai/v2",
+    "https://api.runpod.ai/v2/abc123/run",
+    "https://api.runpod.io/v2",
+    "https://API.runpod.io/v2/",
+  ],
   RUNPOD_MODE: ["jobs", "Native"],
   RUNPOD_INPUT: ["text", "Prompt"],
   MODELS: [
     "swift",
     "swift=",
     "fast=gpt-9",
-    "fast=azure/gpt-9",
+    "fast=openai/a;smart=azure/gpt-9",
     "fast=openai/",
     "=openai/gpt-9",
     "a b=openai/gpt-9",
@@ -80,7 +118,13 @@ const wrong: Record<string, string[]> = {
     "redis://:hunter2%ff@localhost",
     "rediss//hunter2",
   ],
-  STREAM_BASE_URL: ["stream", "chat.stream-io-api.com", "ftp://stream.example.com"],
+  STREAM_BASE_URL: [
+    "https://stream.example.com?key=1",
+    "https://:hunter2@stream.example.com",
+    "stream",
+    "chat.stream-io-api.com",
+    "ftp://stream.example.com",
+  ],
   STREAM_MIRROR: ["everything", "Sessions"],
   STREAM_ASSISTANT_ID: ["the assistant", "a.b", "utf8_YQ", "sha256_a", "a".repeat(256)],
   RATE_LIMIT: ["700", "0/h", "600/d", "600/min", "600 / m", "-1/s", "1.5/s", "OFF", "/h", "1000000/s", "600/m;600/h"],
@@ -109,6 +153,17 @@ describe("a malformed value", () => {
   it("of an address without a file says what would be right", () => {
     expect(parseConfig({ DATABASE_URL: "sqlite:///" })).toEqual({
       problems: [expect.stringMatching(/^DATABASE_URL: .*sqlite:\/\/\/\.\/parley\.db/)],
+    });
+  });
+});
+
+describe("a provider that there is not", () => {
+  it.each([
+    ["MODELS", "fast=foo/bar"],
+    ["PRICES", "foo/bar=1/2"],
+  ])("is told with those that there are: %s=%s", (name, value) => {
+    expect(parseConfig({ [name]: value })).toEqual({
+      problems: [`${name}: foo is no provider; there are echo, openai, groq, runpod`],
     });
   });
 });
@@ -176,7 +231,7 @@ describe("a webhook", () => {
     "whsec_hunter2",
     `whsec_${"c2Vj".repeat(7)}c2V`,
     `whsec_${"c2Vj".repeat(8)}-`,
-    `whsec_${"c2Vj".repeat(8)} `,
+    `whsec_${"c2Vj".repeat(8)} a`,
   ])("is not signed with “%s”, which is a line that does not show it", (WEBHOOK_SECRET) => {
     const problems = problemsOf({ ...url, WEBHOOK_SECRET });
     expect(problems).toEqual([expect.stringMatching(/^WEBHOOK_SECRET: \S/)]);
@@ -192,7 +247,7 @@ describe("service keys", () => {
     });
   });
 
-  it.each([" ", ","])("are not “%s”, which would name none and close the service to all", (API_KEYS) => {
+  it.each([",", " , "])("are not “%s”, which would name none and close the service to all", (API_KEYS) => {
     expect(parseConfig({ API_KEYS })).toHaveProperty("problems.0", expect.stringMatching(/^API_KEYS: entry 1 must /));
   });
 });

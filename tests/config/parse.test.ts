@@ -49,7 +49,69 @@ describe("without any variable", () => {
       )
       .split(" ");
     expect(configFrom(Object.fromEntries(names.map((name) => [name, ""])))).toEqual(configFrom({}));
+    expect(configFrom(Object.fromEntries(names.map((name) => [name, " \n\t"])))).toEqual(configFrom({}));
     expect(configFrom({ PORTS: "abc", port: "abc", NODE_ENV: "test", HOME: undefined })).toEqual(configFrom({}));
+  });
+});
+
+describe("around a value", () => {
+  it("blanks and line ends are no part of it, as files and forms leave them there", () => {
+    const env = {
+      JWT_SECRET: SECRET,
+      OPENAI_API_KEY: "sk-1",
+      PORT: "80",
+      DATABASE_URL: "postgres://h/d",
+      SYSTEM_PROMPT: "Be brief.",
+    };
+    const padded = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, ` ${value}\r\n`]));
+    expect(configFrom(padded)).toEqual(configFrom(env));
+  });
+
+  it.each(['"', "'", "`"])("quotes (%s) are named, and none that are within it", (quote) => {
+    for (const name of ["JWT_SECRET", "DATABASE_URL", "SYSTEM_PROMPT", "API_KEYS", "PORT"]) {
+      const problems = [expect.stringMatching(new RegExp(`^${name}: stands in quotes`))];
+      expect(parseConfig({ [name]: `${quote}hunter2${quote}` })).toEqual({ problems });
+    }
+    const SYSTEM_PROMPT = `${quote}Yes${quote} is all you say, or ${quote}No${quote}`;
+    expect(configFrom({ SYSTEM_PROMPT }).SYSTEM_PROMPT).toBe(SYSTEM_PROMPT);
+  });
+});
+
+describe("a name that is not read", () => {
+  const noticesOn = (env: Record<string, string>) => {
+    const parsed = parseConfig(env);
+    return "problems" in parsed ? parsed.problems : parsed.notices;
+  };
+
+  it.each([
+    ["SECRET_KEY", "JWT_SECRET"],
+    ["JWT_SECRETS", "JWT_SECRET"],
+    ["JWT_SERCET", "JWT_SECRET"],
+    ["OPENAI_KEY", "OPENAI_API_KEY"],
+    ["OPENAI_APIKEY", "OPENAI_API_KEY"],
+    ["openai_api_key", "OPENAI_API_KEY"],
+    ["OLLAMA_HOST", "OPENAI_BASE_URL"],
+    ["DB_URL", "DATABASE_URL"],
+    ["DATABSE_URL", "DATABASE_URL"],
+    ["PARLEY_DATABASE_URL", "DATABASE_URL"],
+    ["MODEL", "MODELS"],
+    ["CORS_ORIGINS", "ALLOWED_ORIGINS"],
+  ])("%s is taken for a slip of %s, without its value", (name, meant) => {
+    expect(noticesOn({ [name]: "hunter2" })).toEqual([`${name}: is not read; is ${meant} meant?`]);
+    expect(noticesOn({ [name]: " " })).toEqual([]);
+  });
+
+  it("is nobody's business where the one that may be meant is set, or where it looks like none of ours", () => {
+    expect(noticesOn({ SECRET_KEY: "x", JWT_SECRET: SECRET })).toEqual([]);
+    const names =
+      "HOME PATH PWD USER SHELL TERM LANG HOSTNAME LOGNAME TZ NODE_ENV POSTGRES_PASSWORD PARLEY_PORT MAIL TMPDIR";
+    expect(noticesOn(Object.fromEntries(names.split(" ").map((name) => [name, "x"])))).toEqual([]);
+  });
+
+  it("is also a part of DATABASE_URL that is passed over", () => {
+    expect(noticesOn({ DATABASE_URL: "postgres://h/d?sslmode=require&channel_binding=require&foo=1" })).toEqual([
+      "DATABASE_URL: channel_binding, foo in it is not heeded",
+    ]);
   });
 });
 
@@ -236,6 +298,15 @@ describe("the models", () => {
       apiKey: "k",
       baseURL: "http://gpu:8080/v1",
     });
+  });
+
+  it.each([
+    ["OPENAI_BASE_URL", "http://gpu:8080/v1/chat/completions", "http://gpu:8080/v1"],
+    ["OPENAI_BASE_URL", "http://gpu:8080/v1/models/", "http://gpu:8080/v1"],
+    ["GROQ_BASE_URL", "https://api.groq.com/openai/v1", "https://api.groq.com"],
+    ["GROQ_BASE_URL", "https://api.groq.com/openai/v1/chat/completions", "https://api.groq.com"],
+  ] as const)("are where %s=%s means it", (name, value, meant) => {
+    expect(configFrom({ [name]: value })[name]).toBe(meant);
   });
 
   it("are those of a server of one's own by its address alone", () => {

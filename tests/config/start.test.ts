@@ -1,7 +1,8 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
+import { freshPostgres } from "../support/databases.ts";
 import { runtimes } from "../support/models-dispatch.ts";
 import { freshFolder, launchIn } from "../support/models-launch.ts";
 import { startProvider } from "../support/provider.ts";
@@ -60,9 +61,25 @@ describe.each(runtimes)("on %s, a start", (runtime) => {
     expect(existsSync(join(folder, "parley.db"))).toBe(true);
     const said = () => service.lines.join("\n");
     await expect.poll(said).toMatch(/open: .*JWT_SECRET/);
-    await expect.poll(said).toMatch(/echo\/echo answers/);
+    await expect.poll(said).toMatch(/echo\/echo answers; add a key, like OPENAI_API_KEY=/);
+    expect(said()).toContain(`"docs":"${service.url}/docs"`);
+    expect(said()).toContain(`"database":"${join(realpathSync(folder), "parley.db")}"`);
+    expect(said()).toContain(`"models":{"fast":"echo/echo","balanced":"echo/echo","smart":"echo/echo"}`);
     const sent = await service.call("/api/chat/send", { message: "Hi" });
     expect(await sent.json()).toMatchObject({ model: "echo/echo" });
+  });
+
+  it("names what looks like a slip in a name, without its value, and how a Postgres is reached, without its password", async () => {
+    const DATABASE_URL = `${await freshPostgres()}?channel_binding=prefer`;
+    const env = { SECRET_KEY: PASSWORD, OPENAI_KEY: PASSWORD, DATABASE_URL };
+    const service = await launchIn(freshFolder(), runtime, env);
+    const said = () => service.lines.join("\n");
+    await expect.poll(said).toContain("SECRET_KEY: is not read; is JWT_SECRET meant?");
+    await expect.poll(said).toContain("OPENAI_KEY: is not read; is OPENAI_API_KEY meant?");
+    await expect.poll(said).toContain("DATABASE_URL: channel_binding in it is not heeded");
+    const { host, pathname } = new URL(DATABASE_URL);
+    expect(said()).toContain(`"database":"${host}${pathname}"`);
+    expect(said()).not.toMatch(new RegExp(`${PASSWORD}|:postgres@`));
   });
 
   it("with a Postgres that nobody answers for prints one line without its password", async () => {
@@ -100,11 +117,17 @@ describe.each(runtimes)("on %s, a start", (runtime) => {
     ]);
   });
 
-  it("on a port that is taken prints one line", async () => {
-    expect(await refused({ PORT: await takenPort() })).toEqual([expect.stringMatching(/^(HOST, )?PORT: \S/)]);
+  it("on a port that is taken prints one line, and makes no database", async () => {
+    const [folder, PORT] = [freshFolder(), await takenPort()];
+    expect(await refused({ PORT }, folder)).toEqual([
+      `PORT: ${PORT} is in use by another program; end that one, or set PORT to another`,
+    ]);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it("on an address that is not this machine's prints one line", async () => {
-    expect(await refused({ HOST: "192.0.2.1", JWT_SECRET: SECRET })).toEqual([expect.stringMatching(/^HOST\b.*: \S/)]);
+    expect(await refused({ HOST: "192.0.2.1", JWT_SECRET: SECRET })).toEqual([
+      "HOST: 192.0.2.1 is no address of this machine",
+    ]);
   });
 });

@@ -77,7 +77,9 @@ describe("npm run token", () => {
   });
 
   it.each<{ what: string; args: string[]; env?: Record<string, string>; says: RegExp }>([
-    { what: "no secret", args: ["--sub", "alice"], env: {}, says: /^JWT_SECRET: / },
+    { what: "no secret", args: ["--sub", "alice"], env: {}, says: /^JWT_SECRET is not set/ },
+    { what: "a blank secret", args: ["--sub", "alice"], env: { JWT_SECRET: " " }, says: /^JWT_SECRET is not set/ },
+    { what: "a quoted secret", args: [], env: { JWT_SECRET: `"${SECRET}"` }, says: /^JWT_SECRET: stands in quotes/ },
     { what: "a short secret", args: ["--sub", "alice"], env: { JWT_SECRET: "hunter2" }, says: /^JWT_SECRET: / },
     { what: "no user", args: [], says: /--sub/ },
     { what: "an empty user", args: ["--sub", ""], says: /--sub/ },
