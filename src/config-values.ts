@@ -19,9 +19,7 @@ export const milliseconds = whole(1, 2 ** 31 - 1);
 export const flag = z.stringbool({ error: "must be true or false" });
 
 /** What is sent as a header. */
-export const headerText = z
-  .string()
-  .regex(/^[\x21-\x7e]+$/, "must be letters, digits and signs of ASCII, without blanks");
+export const headerText = z.string().regex(/^[\x20-\x7e]+$/, "must be one line of letters, digits and signs of ASCII");
 
 /** An address that is called as it stands. */
 export const bareUrl = z

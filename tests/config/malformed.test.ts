@@ -61,14 +61,7 @@ const wrong: Record<string, string[]> = {
     "*,https://example.com",
     "null",
   ],
-  OPENAI_API_KEY: [
-    "sk-hunter2\nsk-hunter3",
-    "sk hunter2",
-    "sk-hunter2…",
-    '"sk-hunter2"',
-    "\x24{OPENAI_API_KEY}",
-    "<your key>",
-  ],
+  OPENAI_API_KEY: ["sk-hunter2\nsk-hunter3", "sk-hunter2…", '"sk-hunter2"', "\x24{OPENAI_API_KEY}", "<your key>"],
   GROQ_API_KEY: ["gsk\thunter2", "'gsk-hunter2'", "$GROQ_API_KEY", "{{ groq.key }}"],
   OPENAI_BASE_URL: [
     "localhost",
