@@ -4,6 +4,7 @@ import { wholeAnswer } from "../../src/core/follow.ts";
 import { drainTurns } from "../../src/core/launch.ts";
 import { listMessages } from "../../src/core/messages.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
+import { changeSession } from "../../src/core/sessions.ts";
 import { renewLeases } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
@@ -125,5 +126,27 @@ describe("two instances on one Postgres", () => {
     call.end("Too late");
     expect(await turn.ended).toMatchObject({ turn: { status: "failed" }, content: "" });
     expect([await conversation.read(), await messagesOf(b, conversation.id)]).toEqual(before);
+  });
+
+  it("a turn in line that is handed over is told so, though it was read as it stood before", async () => {
+    const first = startInstance(a);
+    const held = Promise.withResolvers<void>();
+    const read = Promise.withResolvers<void>();
+    const isRow = (values: object) => Object.keys(values).join() === "turnId";
+    const all: Db["all"] = async (statement, values) => {
+      const rows = await b.all(statement, values);
+      if (!isRow(values)) return rows;
+      read.resolve();
+      await held.promise;
+      return rows;
+    };
+    const second = startInstance({ ...b, all });
+    const conversation = await newConversation(a);
+    await send(first, conversation, "Question 0");
+    const turn = await send(second, conversation, "Question 1");
+    await read.promise;
+    await changeSession(second, conversation.owner, { id: conversation.id, move: { to: "agent", agentId: null } });
+    held.resolve();
+    expect((await turn.ended).turn).toMatchObject({ status: "failed", error: { code: "turn_cancelled" } });
   });
 });
