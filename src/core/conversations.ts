@@ -1,5 +1,5 @@
 import { and, count, desc, eq, ne, sql } from "drizzle-orm";
-import { type Db, guard, isConflict, statement } from "../db/db.ts";
+import { type Db, guard, isConflict, later, statement } from "../db/db.ts";
 import { keySteps } from "../db/keys.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
@@ -187,7 +187,7 @@ const renameRow = statement([...scopeSlots, "conversationId", "title", "now"], (
   const t = db.tables.conversations;
   return db
     .update(t)
-    .set({ title: $.title, updatedAt: $.now, rev: sql`${t.rev} + 1` })
+    .set({ title: $.title, updatedAt: later(t.updatedAt, $.now), rev: sql`${t.rev} + 1` })
     .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
     .returning();
 });

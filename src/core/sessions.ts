@@ -142,7 +142,7 @@ function changeSteps({ clock }: TurnDeps, actor: Actor, { before, after, change 
     agentId: after.agentId,
     isLive: before.isLive || after.status === "transferred",
     metadata: merged(before.metadata, change.metadata),
-    queuedAt: after.control !== "queue" ? null : (before.queuedAt ?? now),
+    waits: after.control === "queue" ? 1 : 0,
     endedAt: after.status === "ended" ? now : null,
     now,
   });

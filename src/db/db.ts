@@ -1,4 +1,4 @@
-import { type AnyColumn, type Placeholder, type SQL, sql } from "drizzle-orm";
+import { type AnyColumn, type Placeholder, type SQL, type SQLWrapper, sql } from "drizzle-orm";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import type { PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import type { Carrier } from "./carrier.ts";
@@ -59,6 +59,10 @@ export function statement<const K extends string, R>(
 ): Statement<K, R> {
   return { slots, build };
 }
+
+/** The later of a time that is stored and now: the clocks of two instances differ, and no time goes back. */
+export const later = (column: AnyColumn, now: SQLWrapper): SQL<number> =>
+  sql`case when ${column} > cast(${now} as bigint) then ${column} else cast(${now} as bigint) end`;
 
 export type Step<R> = {
   readonly statement: { readonly slots: readonly string[]; build(db: Source, slots: never): Preparable<R> };

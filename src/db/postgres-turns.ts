@@ -36,7 +36,7 @@ const beginExisting = `
   with taken as (
     update conversations set
       rev = rev + 2, open_turns = open_turns + 1, message_count = message_count + 1,
-      title = coalesce(title, $7), last_message = $8, last_seq = rev + 1, updated_at = $9::bigint
+      title = coalesce(title, $7), last_message = $8, last_seq = rev + 1, updated_at = greatest(updated_at, $9::bigint)
     where id = $1::uuid
       and (user_id = $13 or $14 = 'all' or ($14 = 'live' and is_live)) and ($15::text is null or user_id = $15)
       and status <> 'ended' and control = 'assistant' and open_turns <= $16::int
@@ -59,7 +59,7 @@ const finishTurn = `
       rev = rev + 1, open_turns = open_turns - 1, message_count = message_count + $4::int,
       last_message = case when $4::int = 1 and $5::int > last_seq then $6 else last_message end,
       last_seq = case when $4::int = 1 then greatest(last_seq, $5::int) else last_seq end,
-      updated_at = case when $4::int = 1 then $7::bigint else updated_at end
+      updated_at = case when $4::int = 1 then greatest(updated_at, $7::bigint) else updated_at end
     where id = $1::uuid
     returning id, rev, open_turns
   ),

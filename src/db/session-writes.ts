@@ -1,5 +1,5 @@
 import { and, eq, ne, sql } from "drizzle-orm";
-import { statement } from "./db.ts";
+import { later, statement } from "./db.ts";
 import { inScope, scopeSlots } from "./scope.ts";
 
 /** The statements with which people change a session. The first of each batch takes the conversation's next revision. */
@@ -20,7 +20,7 @@ export const moveSessionRow = statement(
     "agentId",
     "isLive",
     "metadata",
-    "queuedAt",
+    "waits",
     "endedAt",
     "now",
   ],
@@ -35,9 +35,9 @@ export const moveSessionRow = statement(
         agentId: $.agentId,
         isLive: $.isLive,
         metadata: $.metadata,
-        queuedAt: $.queuedAt,
+        queuedAt: sql`case when cast(${$.waits} as integer) = 1 then coalesce(${t.queuedAt}, ${db.now}) end`,
         endedAt: $.endedAt,
-        updatedAt: $.now,
+        updatedAt: later(t.updatedAt, $.now),
       })
       .where(
         and(
@@ -66,7 +66,7 @@ export const takeMessageRev = statement(
         lastMessage: sql`case when ${listed} = 1 then cast(${$.preview} as text) else ${t.lastMessage} end`,
         lastSeq: sql`case when ${listed} = 1 then ${t.rev} + 1 else ${t.lastSeq} end`,
         title: sql`coalesce(${t.title}, cast(${$.title} as text))`,
-        updatedAt: $.now,
+        updatedAt: later(t.updatedAt, $.now),
       })
       .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
       .returning({ rev: t.rev });
@@ -78,7 +78,7 @@ export const takeChangeRev = statement([...scopeSlots, "conversationId", "now"],
   const t = db.tables.conversations;
   return db
     .update(t)
-    .set({ rev: sql`${t.rev} + 1`, updatedAt: $.now })
+    .set({ rev: sql`${t.rev} + 1`, updatedAt: later(t.updatedAt, $.now) })
     .where(and(eq(t.id, $.conversationId), inScope(db, $), ne(t.status, "ended")))
     .returning({ rev: t.rev });
 });

@@ -1,5 +1,5 @@
 import { and, eq, isNull, ne, sql } from "drizzle-orm";
-import { statement } from "./db.ts";
+import { later, statement } from "./db.ts";
 import { inScope, scopeSlots } from "./scope.ts";
 
 /** The statements with which a turn begins. The first takes the conversation's revisions, and its lock on Postgres. */
@@ -15,7 +15,7 @@ export const takeRevs = statement([...scopeSlots, "conversationId", "title", "pr
       lastMessage: $.preview,
       lastSeq: sql`${t.rev} + 1`,
       title: sql`coalesce(${t.title}, ${$.title})`,
-      updatedAt: $.now,
+      updatedAt: later(t.updatedAt, $.now),
     })
     .where(
       and(
@@ -34,7 +34,7 @@ export const takeRev = statement([...scopeSlots, "conversationId", "room", "now"
   const t = db.tables.conversations;
   return db
     .update(t)
-    .set({ rev: sql`${t.rev} + 1`, openTurns: sql`${t.openTurns} + 1`, updatedAt: $.now })
+    .set({ rev: sql`${t.rev} + 1`, openTurns: sql`${t.openTurns} + 1`, updatedAt: later(t.updatedAt, $.now) })
     .where(
       and(
         eq(t.id, $.conversationId),

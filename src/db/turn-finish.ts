@@ -1,5 +1,5 @@
 import { and, eq, isNull, ne, sql } from "drizzle-orm";
-import { type Source, type Step, statement, step } from "./db.ts";
+import { later, type Source, type Step, statement, step } from "./db.ts";
 
 /** The statements with which a process ends a turn, and only one that is still its own: no caller stands behind them. */
 
@@ -18,7 +18,7 @@ export const closeOnConversation = statement(
         messageCount: sql`${t.messageCount} + ${listed}`,
         lastMessage: sql`case when ${isNewest} then ${$.preview} else ${t.lastMessage} end`,
         lastSeq: sql`case when ${isNewest} then cast(${$.seq} as integer) else ${t.lastSeq} end`,
-        updatedAt: sql`case when ${listed} = 1 then ${$.now} else ${t.updatedAt} end`,
+        updatedAt: sql`case when ${listed} = 1 then ${later(t.updatedAt, $.now)} else ${t.updatedAt} end`,
       })
       .where(eq(t.id, $.conversationId))
       .returning({ rev: t.rev, openTurns: t.openTurns });
@@ -147,7 +147,7 @@ const recount = statement(["conversationId", "answerId", "seq", "preview", "now"
       messageCount: sql`(${listed})`,
       lastMessage: sql`case when ${isNewest} then ${$.preview} else ${c.lastMessage} end`,
       lastSeq: sql`case when ${isNewest} then cast(${$.seq} as integer) else ${c.lastSeq} end`,
-      updatedAt: sql`case when ${isNewest} then ${$.now} else ${c.updatedAt} end`,
+      updatedAt: sql`case when ${isNewest} then ${later(c.updatedAt, $.now)} else ${c.updatedAt} end`,
     })
     .where(eq(c.id, $.conversationId));
 });
