@@ -34,7 +34,7 @@ type Hanging<R> = {
 
 /**
  * Hangs something on a message. The same reaction of the same author is given again. Throws 404 as `getLivingPost` does, 403
- * for a history, 409 where the session has ended, 422 where the message holds too many or the key was another request's.
+ * for a history, 409 where the session has ended, 422 where it holds too many of the author or the key was another request's.
  */
 export async function addExtension<R extends Record<string, unknown>>(
   { db, clock }: PostDeps,
@@ -52,14 +52,15 @@ export async function addExtension<R extends Record<string, unknown>>(
     await refuseIfEnded(db, actor, conversationId);
     const already = emoji === null ? undefined : reactionOf(message, actor, emoji);
     if (already) return respond(already);
-    refuseIfFull(message);
+    const room = { type: extension.type, authorId: actor.self };
+    refuseIfFull(message, room);
     const [hung] = withIds([extension], { messageId, authorId: actor.self, now: at ?? now });
     if (!hung) return undefined;
     const response = respond(hung);
     const rows = await tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
       guard(touchMessageRow, { conversationId, id: messageId }),
-      guard(hasRoom, { messageId, authorId: actor.self, emoji, most: MOST_EXTENSIONS }),
+      guard(hasRoom, { messageId, ...room, emoji, ...MOST_EXTENSIONS }),
       ...extensionSteps([hung]),
       ...keySteps(key && takenKey(actor, key, now, response), { turnId: null, now }),
     ]);

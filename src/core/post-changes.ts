@@ -52,7 +52,8 @@ export async function editPost(
 ) {
   await untilDone(async () => {
     const before = await getOwnPost(db, actor, id);
-    refuseIfFull(before);
+    const room = { type: "edit_history", authorId: actor.self };
+    refuseIfFull(before, room);
     const { conversationId } = before;
     // History is in the order of the edits, whatever the clocks of several instances say.
     const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
@@ -60,7 +61,7 @@ export async function editPost(
     const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
     return tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
-      guard(hasRoom, { messageId: id, authorId: null, emoji: null, most: MOST_EXTENSIONS }),
+      guard(hasRoom, { messageId: id, ...room, emoji: null, ...MOST_EXTENSIONS }),
       guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
       ...extensionSteps(history),
       step(resettle, { conversationId }),

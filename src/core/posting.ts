@@ -2,7 +2,7 @@ import { Conflict, guard, isConflict, type Step, step } from "../db/db.ts";
 import { insertExtension } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import { insertMessage, takeMessageRev } from "../db/session-writes.ts";
-import type { Message, Metadata } from "../db/tables.ts";
+import type { Extension, Message, Metadata } from "../db/tables.ts";
 import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
@@ -14,8 +14,11 @@ import { findPost, getPost, isStored, type Post } from "./thread.ts";
 
 /** What people say in a session. */
 
-/** Extensions of a message at most, its earlier texts among them. */
-export const MOST_EXTENSIONS = 100;
+/**
+ * What a message holds at most of one author, and of all: extensions, and beside them earlier texts. So nobody fills the room
+ * that another needs, to edit least of all.
+ */
+export const MOST_EXTENSIONS = { mostOwn: 100, mostOfAll: 1_000 } as const;
 
 export type NewExtension = { type: string; data: Metadata };
 
@@ -118,9 +121,15 @@ export async function tried(db: Db, steps: readonly Step<unknown>[]): Promise<un
   });
 }
 
-/** Throws 422. */
-export function refuseIfFull({ extensions }: Post): void {
-  if (extensions.length < MOST_EXTENSIONS) return;
-  const full = `A message holds ${MOST_EXTENSIONS} extensions at most, its earlier texts among them.`;
-  throw new AppError("validation_failed", full, { errors: [{ path: "", message: full }] });
+/** Throws 422 where a message has no room for one more of its author's. */
+export function refuseIfFull({ extensions }: Post, { type, authorId }: Pick<Extension, "type" | "authorId">): void {
+  const isText = (one: Pick<Extension, "type">) => one.type === "edit_history";
+  const what = isText({ type }) ? "earlier texts" : "extensions";
+  const all = extensions.filter((one) => isText(one) === isText({ type }));
+  const { mostOwn, mostOfAll } = MOST_EXTENSIONS;
+  if (all.length >= mostOfAll) throw full(`A message holds ${mostOfAll} ${what} at most.`);
+  const own = all.filter((one) => one.authorId === authorId);
+  if (own.length >= mostOwn) throw full(`A message holds ${mostOwn} ${what} of one author at most.`);
 }
+
+const full = (detail: string) => new AppError("validation_failed", detail, { errors: [{ path: "", message: detail }] });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { listAlternatives, regenerate } from "../../src/core/answers.ts";
 import { addExtension, removeExtension } from "../../src/core/extensions.ts";
 import { outcomeOf } from "../../src/core/follow.ts";
+import { newId } from "../../src/core/id.ts";
 import { listMessages } from "../../src/core/messages.ts";
 import { deletePost, editPost } from "../../src/core/post-changes.ts";
 import { MOST_EXTENSIONS, type NewExtension } from "../../src/core/posting.ts";
@@ -15,6 +16,7 @@ import { ADMIN, ANN, BEN, END, type Live, move, newSession, say } from "../suppo
 import { databases } from "../support/databases.ts";
 import { useDatabase } from "../support/db-handles.ts";
 
+const { mostOwn: MOST, mostOfAll } = MOST_EXTENSIONS;
 const code = (code: string) => expect.objectContaining({ code });
 const contentOf = ({ data }: Extension) => data["content"];
 const historyOf = ({ extensions }: Post) => extensions.filter(({ type }) => type === "edit_history").map(contentOf);
@@ -23,13 +25,16 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
   const handles = useDatabase(fresh);
   const start = () => [startInstance(handles.db), startInstance(handles.other)] as const;
   const edit = (deps: Instance, live: Live, id: string, content: string) => editPost(deps, live.owner, { id, content });
+  const oneOn = (messageId: string, extension: NewExtension) => ({
+    messageId,
+    extension,
+    respond: ({ id }: Extension) => ({ id }),
+    read: (stored: unknown) => stored as { id: string },
+  });
   const hang = (deps: Instance, live: Live, messageId: string, extension: NewExtension, key: string | null = null) =>
     addExtension(deps, live.owner, {
-      messageId,
-      extension,
+      ...oneOn(messageId, extension),
       key: key === null ? null : { key, requestHash: JSON.stringify(extension) },
-      respond: ({ id }) => ({ id }),
-      read: (stored) => stored as { id: string },
     });
   const react = (emoji: string): NewExtension => ({ type: "reaction", data: { emoji } });
   const note = (n: number): NewExtension => ({ type: "note", data: { n } });
@@ -106,11 +111,11 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
       const [deps] = start();
       const session = await newSession(handles.db);
       const { id } = await say(deps, session.owner, session, "0");
-      for (let i = 1; i <= MOST_EXTENSIONS; i++) await edit(deps, session, id, String(i));
+      for (let i = 1; i <= MOST; i++) await edit(deps, session, id, String(i));
       await expect(edit(deps, session, id, "more")).rejects.toEqual(code("validation_failed"));
       const post = await getPost(handles.db, session.owner, id);
-      expect(historyOf(post)).toEqual(Array.from({ length: MOST_EXTENSIONS }, (_, i) => String(i)));
-      expect(post.content).toBe(String(MOST_EXTENSIONS));
+      expect(historyOf(post)).toEqual(Array.from({ length: MOST }, (_, i) => String(i)));
+      expect(post.content).toBe(String(MOST));
     });
   });
 
@@ -227,13 +232,7 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
       );
       expect(new Set(hung.map((one) => one.id)).size).toBe(1);
       await hang(instances[0], session, id, react("👎"));
-      await addExtension(instances[1], ANN, {
-        messageId: id,
-        extension: react("👍"),
-        key: null,
-        respond: ({ id }) => ({ id }),
-        read: () => ({ id: "" }),
-      });
+      await addExtension(instances[1], ANN, { ...oneOn(id, react("👍")), key: null });
       const { extensions } = await getPost(handles.db, session.owner, id);
       const hanging = extensions.map(({ authorId, data }) => `${authorId} ${data["emoji"]}`); // of one millisecond, in no order
       expect(hanging.sort()).toEqual([`${session.owner.self} 👍`, `${session.owner.self} 👎`, "ann 👍"].sort());
@@ -242,7 +241,7 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
     it("as many as it holds and no more, also at once", async () => {
       const instances = start();
       const session = await newSession(handles.db);
-      const extensions = Array.from({ length: MOST_EXTENSIONS - 4 }, (_, n) => note(n));
+      const extensions = Array.from({ length: MOST - 4 }, (_, n) => note(n));
       const { id } = await say(instances[0], session.owner, session, "Much", { extensions });
       const tries = await Promise.allSettled(
         Array.from({ length: 12 }, (_, i) => hang(instances[i % 2] ?? instances[0], session, id, note(1000 + i))),
@@ -250,9 +249,36 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
       expect(tries.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
       for (const one of tries) if (one.status === "rejected") expect(one.reason).toEqual(code("validation_failed"));
       const post = await getPost(handles.db, session.owner, id);
-      expect(post.extensions).toHaveLength(MOST_EXTENSIONS);
+      expect(post.extensions).toHaveLength(MOST);
       const inOrder = post.extensions.slice(0, extensions.length).map(({ data }) => data["n"]);
       expect(inOrder).toEqual(extensions.map(({ data }) => data["n"]));
+    });
+
+    it("of each author as many, and none that keeps anybody from editing it", async () => {
+      const [deps] = start();
+      const session = await newSession(handles.db);
+      const { id } = await say(deps, ANN, session, "Nice");
+      for (let n = 0; n < MOST; n++) await hang(deps, session, id, react(`:${n}:`));
+      await expect(hang(deps, session, id, react("👍"))).rejects.toEqual(code("validation_failed"));
+      await addExtension(deps, ANN, { ...oneOn(id, react("👍")), key: null });
+      for (const editor of [ANN, ADMIN]) await editPost(deps, editor, { id, content: `Nicer, says ${editor.self}` });
+      expect((await getPost(handles.db, ANN, id)).extensions).toHaveLength(MOST + 3);
+    });
+
+    it("of all authors no more than it has room for", async () => {
+      const [deps] = start();
+      const session = await newSession(handles.db);
+      const { id } = await say(deps, ANN, session, "Nice");
+      const fill = (type: string) => {
+        const one = { messageId: id, type, data: {}, createdAt: 1 };
+        const rows = Array.from({ length: mostOfAll }, (_, n) => ({ ...one, id: newId(), authorId: `user ${n}` }));
+        return handles.db.insert(handles.db.tables.messageExtensions).values(rows);
+      };
+      await fill("reaction");
+      await expect(hang(deps, session, id, note(1))).rejects.toEqual(code("validation_failed"));
+      await editPost(deps, ANN, { id, content: "Nicer" });
+      await fill("edit_history");
+      await expect(editPost(deps, ADMIN, { id, content: "No" })).rejects.toEqual(code("validation_failed"));
     });
 
     it("the same key gives the first one again, also after it was taken off", async () => {

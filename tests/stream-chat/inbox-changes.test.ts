@@ -138,8 +138,9 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
   it("an edit that finds no room in the history is shown again as it was", async () => {
     const { inbox, session, talk, id, read } = await given();
     const { conversations: c, messageExtensions: e } = handles.db.tables;
-    const hung = { messageId: id, type: "note", authorId: "ann", data: {}, createdAt: 1 };
-    await handles.db.insert(e).values(Array.from({ length: MOST_EXTENSIONS }, () => ({ id: randomUUID(), ...hung })));
+    const hung = { messageId: id, type: "edit_history", authorId: session.owner.self, data: {}, createdAt: 1 };
+    const full = Array.from({ length: MOST_EXTENSIONS.mostOwn }, () => ({ id: randomUUID(), ...hung }));
+    await handles.db.insert(e).values(full);
     await handles.db.update(c).set({ mirrored: 9 }).where(eq(c.id, session.id));
     const edit = messageEvent("updated", talk, { id, text: "second", updated_at: at(1) });
     expect(await inbox.work(edit)).toBe("validation_failed");
