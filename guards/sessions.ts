@@ -16,6 +16,15 @@ export const sessions: readonly Guard[] = [
   },
   {
     threat: "API1",
+    what: "a desk is told of what is in its scope alone",
+    file: "src/core/desks.ts",
+    from: "if (isInScope(session, desk.scope)) desk.hear(session);",
+    to: "desk.hear(session);",
+    test: "tests/core/queue.test.ts",
+    name: "out of its scope",
+  },
+  {
+    threat: "API1",
     what: "the owner in the read of a message",
     file: "src/core/thread.ts",
     from: ".where(and(eq(m.id, $.id), inScope(db, $)));",

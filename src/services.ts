@@ -1,4 +1,5 @@
 import type { Redis } from "./bus/redis.ts";
+import type { Desks } from "./core/desks.ts";
 import type { TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
 import type { Watch } from "./core/watch.ts";
@@ -21,6 +22,7 @@ export type Services = {
   readonly redis: Redis | null;
   readonly bus: Bus;
   readonly watch: Watch;
+  readonly desks: Desks;
   readonly turns: TurnDeps;
   /** null where there is no Stream Chat. */
   readonly stream: StreamMirror | null;

@@ -5,6 +5,7 @@ import { openBus } from "./bus/bus.ts";
 import { sharedCache } from "./bus/cache.ts";
 import { openRedis, type Redis } from "./bus/redis.ts";
 import type { Config, StreamConfig } from "./config.ts";
+import { createDesks } from "./core/desks.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type Live, type TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
@@ -61,13 +62,14 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   const { turns, models, metrics, streams } = turnsOver(database, config, { redis, bus, transport, log });
   const { db, live, clock } = turns;
   const watch = createWatch({ ...turns, bus });
+  const desks = createDesks({ db, bus, log });
   const outward = { db: database, bus, send: transport.send, clock, log };
   const stream = await startStream(config.stream, { ...outward, live });
   const streamInbox = config.stream && startStreamInbox({ ...config.stream, most: config.MAX_BODY_BYTES, turns, log });
   const leaving = new AbortController();
   let phase: ReturnType<Services["phase"]> = "starting";
   const services = {
-    ...{ db, redis, bus, watch, stream, streamInbox, turns, clock, log, models, metrics, streams, version },
+    ...{ db, redis, bus, watch, desks, stream, streamInbox, turns, clock, log, models, metrics, streams, version },
     phase: () => phase,
     leaving: leaving.signal,
   };
@@ -87,6 +89,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
       stopUpkeep();
       watch.stop();
+      desks.stop();
       // A client that never ends its request ends here.
       const left = Promise.race([closed, sleep(LEAVING_MS)]);
       await Promise.all([webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]);

@@ -2,9 +2,8 @@ import { and, asc, desc, eq, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
+import { type DeskDeps, type Desks, MOST_AT_ONCE } from "./desks.ts";
 import type { Actor } from "./identity.ts";
-import type { Bus } from "./notes.ts";
-import { findSession } from "./sessions.ts";
 import { sleep } from "./time.ts";
 
 /** What agents have before them: sessions that wait, and those that are theirs. */
@@ -40,69 +39,66 @@ export const listAssigned = (
   { agentId, limit }: { agentId: string; limit: number },
 ): Promise<Conversation[]> => db.all(selectAssigned, { ...actor, agentId, limit });
 
-/** Sessions of each kind that an agent is told of at once. */
-const MOST = 200;
-/** Changes that come together are told together, in milliseconds. */
-const TOGETHER_MS = 50;
-/** Notes may be lost: it is looked at so often all the same, in milliseconds. */
-const POLL_MS = 800;
+/** Changed sessions that wait for a reader at most; who takes nothing for so long begins anew. */
+const MOST_PENDING = 1_000;
+/** What could not be read is tried again after so long, in milliseconds. */
+const AGAIN_MS = 800;
 
-type Reading = {
-  readonly db: Db;
-  readonly bus: Bus;
-  readonly log: { error(fields: object, message: string): void };
-};
+type Reading = Pick<DeskDeps, "db" | "log"> & { readonly desks: Desks };
+type Watched = { agentId: string; signal: AbortSignal };
 
 /**
  * Tells an agent of every session that waits or is its own: first how all of them stand, then each as it changes, also
- * that it waits no more, until `signal` aborts. What could not be read is told when it can be.
+ * that it waits no more, until `signal` aborts. What could not be read is told when it can be. Ends by itself for a reader
+ * that takes nothing while too much changes.
  */
 export async function* watchQueue(
-  { db, bus, log }: Reading,
+  reading: Reading,
   actor: Actor,
-  { agentId, signal }: { agentId: string; signal: AbortSignal },
+  { agentId, signal }: Watched,
 ): AsyncGenerator<Conversation[]> {
-  const told = new Map<string, number>();
-  let next = Promise.withResolvers<void>();
-  const wake = () => next.resolve();
-  const stopListening = bus.listen(({ type }) => type === "changed" && wake());
-  signal.addEventListener("abort", wake, { once: true });
-  const failed = (error: unknown) => {
-    log.error({ err: error }, "the queue could not be looked at");
-    return [];
+  const inbox = new Map<string, Conversation>();
+  let isFull = false;
+  let filled = Promise.withResolvers<void>();
+  const wake = () => filled.resolve();
+  const hear = (session: Conversation) => {
+    isFull ||= inbox.size >= MOST_PENDING;
+    if (!isFull) inbox.set(session.id, session);
+    wake();
   };
+  const { begin, leave } = reading.desks.join({ scope: actor, agentId, hear });
+  signal.addEventListener("abort", wake, { once: true });
   try {
-    while (!signal.aborted) {
-      next = Promise.withResolvers();
-      const changed = await changesIn(db, actor, { agentId, told }).catch(failed);
+    const first = await readAll(reading, actor, { agentId, signal });
+    begin(first);
+    if (first.length > 0) yield first;
+    const revs = new Map(first.map(({ id, rev }) => [id, rev]));
+    while (!signal.aborted && !isFull) {
+      filled = Promise.withResolvers();
+      const changed = [...inbox.values()].filter(({ id, rev }) => rev > (revs.get(id) ?? -1));
+      inbox.clear();
       if (changed.length > 0) yield changed;
-      const timer = setTimeout(wake, POLL_MS);
-      if (!signal.aborted) await next.promise;
-      clearTimeout(timer);
-      await sleep(TOGETHER_MS, signal);
+      else await filled.promise;
     }
   } finally {
-    stopListening();
+    leave();
   }
 }
 
-async function changesIn(
-  db: Db,
-  actor: Actor,
-  { agentId, told }: { agentId: string; told: Map<string, number> },
-): Promise<Conversation[]> {
-  const [waiting, assigned] = await Promise.all([
-    listWaiting(db, actor, MOST),
-    listAssigned(db, actor, { agentId, limit: MOST }),
-  ]);
-  const now = newestOf([...waiting, ...assigned]);
-  const changed = now.filter(({ id, rev }) => told.get(id) !== rev);
-  const here = new Set(now.map(({ id }) => id));
-  const gone = [...told.keys()].filter((id) => !here.has(id));
-  const left = await Promise.all(gone.map((id) => findSession(db, actor, id)));
-  for (const id of gone) told.delete(id);
-  for (const { id, rev } of now) told.set(id, rev);
-  return [...changed, ...left.filter((session) => session !== undefined)];
+/** How all of them stand: tried until it can be read, or `signal` aborts. */
+async function readAll({ db, log }: Reading, actor: Actor, { agentId, signal }: Watched): Promise<Conversation[]> {
+  while (!signal.aborted) {
+    try {
+      const limit = MOST_AT_ONCE;
+      return newestOf(
+        (await Promise.all([listWaiting(db, actor, limit), listAssigned(db, actor, { agentId, limit })])).flat(),
+      );
+    } catch (error) {
+      log.error({ err: error }, "the queue could not be looked at");
+    }
+    await sleep(AGAIN_MS, signal);
+  }
+  return [];
 }
 
 /** One that changed hands between the two readings may stand in both. */

@@ -1,5 +1,6 @@
 import { type AnyColumn, type SQL, sql } from "drizzle-orm";
 import type { Source } from "./db.ts";
+import type { Conversation } from "./tables.ts";
 
 /** Whose rows a statement may touch. It stands in the WHERE of every one that is made for a caller. */
 export type Scope = {
@@ -25,6 +26,13 @@ export function inScope(db: Source, slots: ScopeSlots, { of }: { of?: never } = 
   const live = sql`(${seesOf(slots)} = 'live' and ${t.isLive})`;
   return sql`((${mine(t.userId, slots)} or ${live}) and ${named(t.userId, slots)})`;
 }
+
+/** The same of a row that is at hand. */
+export const isInScope = (
+  { userId, isLive }: Pick<Conversation, "userId" | "isLive">,
+  { self, sees, owner }: Scope,
+): boolean =>
+  (userId === self || sees === "all" || (sees === "live" && isLive)) && (owner === null || userId === owner);
 
 /** The same for a turn as the ledger has it: it tells whose a turn was when the conversation is gone, but not what was live. */
 export function inLedger(db: Source, slots: ScopeSlots): SQL {

@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
 import type { Actor } from "../core/identity.ts";
 import { listWaiting, watchQueue } from "../core/queue.ts";
+import type { Conversation } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { claimStream } from "../http/open-streams.ts";
 import { createRouter } from "../http/router.ts";
@@ -40,8 +41,16 @@ const agentEvents = createRoute({
 });
 
 /** What agents have before them. */
-export function agents({ db, bus, log, leaving }: Services) {
+export function agents({ db, desks, log, leaving }: Services) {
   const router = createRouter();
+  const frames = new WeakMap<Conversation, string>();
+
+  /** What many are told is written once. */
+  function frameOf(row: Conversation): string {
+    const text = frames.get(row) ?? frame({ event: "session", data: toSession(row) });
+    frames.set(row, text);
+    return text;
+  }
 
   router.openapi(queue, async (c) => {
     const actor = staffOf(actorOf(c));
@@ -58,8 +67,8 @@ export function agents({ db, bus, log, leaving }: Services) {
     claimStream(c, actor.self);
     async function* texts(signal: AbortSignal) {
       yield ":\n\n";
-      for await (const rows of watchQueue({ db, bus, log }, actor, { agentId, signal })) {
-        yield rows.map((row) => frame({ event: "session", data: toSession(row) })).join("");
+      for await (const rows of watchQueue({ db, desks, log }, actor, { agentId, signal })) {
+        yield rows.map(frameOf).join("");
       }
     }
     return eventStream(c, texts, { log, until: leaving });

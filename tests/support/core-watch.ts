@@ -1,5 +1,6 @@
 import { onTestFinished } from "vitest";
 import { openBus } from "../../src/bus/bus.ts";
+import { createDesks, type Desks } from "../../src/core/desks.ts";
 import { type News, watchSession } from "../../src/core/events.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import type { Bus } from "../../src/core/notes.ts";
@@ -12,7 +13,7 @@ import { eventually } from "./core-models.ts";
 import { emptyView, hear, type View } from "./session-view.ts";
 
 /** A process in which sessions can be watched. */
-export type Watching = Instance & { bus: Bus; watch: Watch };
+export type Watching = Instance & { bus: Bus; watch: Watch; desks: Desks };
 
 export const ROOT = as("admin", "root");
 
@@ -22,11 +23,13 @@ export async function startWatching(db: Db, models?: TestModels): Promise<Watchi
   const told = announcing(db, (conversationId) => bus.send({ type: "changed", conversationId }));
   const instance = startInstance(told, models);
   const watch = createWatch({ ...instance, bus });
+  const desks = createDesks({ ...instance, bus });
   onTestFinished(async () => {
     watch.stop();
+    desks.stop();
     await bus.close();
   });
-  return { ...instance, bus, watch };
+  return { ...instance, bus, watch, desks };
 }
 
 export type Watcher = {

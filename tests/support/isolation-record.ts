@@ -11,6 +11,7 @@ export const PROCESS: Readonly<Record<string, string>> = {
   "core/upkeep.ts": "leases, the text so far, keys whose time is over",
   "core/recovery.ts": "turns that others lost",
   "core/watch.ts": "the revisions of the sessions that somebody watches, and no more of them",
+  "core/desks.ts": "the sessions that are before some agent, of which each desk is told what is in its scope",
   "outbox/claims.ts": "who is told of a conversation, and how far",
   "outbox/history.ts": "what was there before anybody was told",
   "stream-chat/backlog.ts": "what Stream has not been shown, for admins",
