@@ -31,8 +31,8 @@ export const models: readonly Guard[] = [
   {
     threat: "LLM01",
     what: "notes of the system are no part of what was said",
-    file: "src/core/messages.ts",
-    from: 'ne(m.role, "system"),',
+    file: "src/db/listed.ts",
+    from: "${of}role <> 'system' and ",
     to: "",
     test: "tests/core/messages.test.ts",
   },

@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, isNull, ne, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNull, ne, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message, TurnOptions } from "../db/tables.ts";
@@ -83,7 +83,7 @@ const selectOthers = statement([...scopeSlots, "messageId", "conversationId", "q
         eq(m.role, "assistant"),
         ne(m.id, $.messageId),
         inArray(m.status, ["completed", "incomplete"]),
-        ne(m.content, ""),
+        gt(m.size, 0),
         isNull(m.deletedAt),
       ),
     )

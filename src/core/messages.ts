@@ -1,20 +1,12 @@
-import { and, desc, eq, inArray, isNull, lt, ne, type SQL } from "drizzle-orm";
+import { and, desc, eq, getTableName, lt, type SQL } from "drizzle-orm";
 import { type Db, type Source, statement } from "../db/db.ts";
+import { listedAs } from "../db/listed.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message } from "../db/tables.ts";
 import type { Actor } from "./identity.ts";
 
 /** Messages with text, whole or cut off; deleted, superseded and failed ones are left out, and notes of the system. */
-export function listed(db: Source): SQL | undefined {
-  const m = db.tables.messages;
-  return and(
-    ne(m.role, "system"),
-    inArray(m.status, ["completed", "incomplete"]),
-    ne(m.content, ""),
-    isNull(m.deletedAt),
-    isNull(m.supersededAt),
-  );
-}
+export const listed = ({ tables }: Source): SQL => listedAs(getTableName(tables.messages));
 
 const NEWEST = 2 ** 31 - 1;
 

@@ -2,7 +2,14 @@ import { and, eq, sql } from "drizzle-orm";
 import { type Db, guard, statement, step } from "../db/db.ts";
 import { hasRoom } from "../db/extension-writes.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
-import { deleteMessageRow, editMessageRow, forgetTitle, resettle, takeChangeRev } from "../db/session-writes.ts";
+import {
+  deleteMessageRow,
+  editMessageRow,
+  forgetTitle,
+  resettle,
+  takeChangeRev,
+  uncount,
+} from "../db/session-writes.ts";
 import type { Message } from "../db/tables.ts";
 import { AppError } from "./errors.ts";
 import type { Given } from "./id.ts";
@@ -62,9 +69,10 @@ export async function editPost(
     return tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
       guard(hasRoom, { messageId: id, ...room, emoji: null, ...MOST_EXTENSIONS }),
+      step(uncount, { conversationId, id }),
       guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
       ...extensionSteps(history),
-      step(resettle, { conversationId }),
+      step(resettle, { conversationId, id }),
       ...also,
     ]);
   });
@@ -100,8 +108,9 @@ export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: stri
     const now = clock();
     return tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
+      step(uncount, { conversationId, id }),
       guard(deleteMessageRow, { conversationId, id, now }),
-      step(resettle, { conversationId }),
+      step(resettle, { conversationId, id }),
       ...titlesFrom(before).map((title) => step(forgetTitle, { conversationId, title })),
     ]);
   });

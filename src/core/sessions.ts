@@ -4,11 +4,13 @@ import { inScope, scopeSlots } from "../db/scope.ts";
 import { insertMessage, moveSessionRow } from "../db/session-writes.ts";
 import type { Conversation, Metadata } from "../db/tables.ts";
 import { stopOpenSteps } from "../db/turn-stop.ts";
+import { sessionRow } from "./changes.ts";
 import { type ConversationCursor, NEWEST } from "./conversations.ts";
 import { AppError, invalid, notFound } from "./errors.ts";
 import { newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { stopLive, type TurnDeps } from "./live.ts";
+import { listed } from "./messages.ts";
 import { type Move, moveSession, noteOf, type SessionState } from "./session-moves.ts";
 
 /** A session as its reader sees it: `unread` counts what others have said since the reader's marker. */
@@ -19,8 +21,7 @@ function sessionColumns(db: Source, reader: unknown) {
   const { conversations: c, messages: m, readMarkers: r } = db.tables;
   const marker = sql`coalesce((select ${r.seq} from ${r} where ${r.conversationId} = ${c.id} and ${r.readerId} = ${reader}), 0)`;
   const unread = sql<number>`(select cast(count(*) as integer) from ${m} where ${m.conversationId} = ${c.id} and ${m.seq} > ${marker}
-    and ${m.role} <> 'system' and ${m.status} in ('completed', 'incomplete') and ${m.content} <> ''
-    and ${m.deletedAt} is null and ${m.supersededAt} is null and (${m.senderId} is null or ${m.senderId} <> ${reader}))`;
+    and ${listed(db)} and (${m.senderId} is null or ${m.senderId} <> ${reader}))`;
   // In a select from one table Drizzle leaves the tables' names out, but not inside another `sql`.
   return { ...getTableColumns(c), unread: sql<number>`${unread}`.as("unread") };
 }
@@ -33,15 +34,16 @@ const selectSession = statement([...scopeSlots, "id"], (db, $) => {
     .where(and(eq(c.id, $.id), inScope(db, $)));
 });
 
-/** undefined where it is unknown, deleted or not the actor's to see. */
-export async function findSession(db: Db, actor: Actor, id: string): Promise<Session | undefined> {
-  const [row] = await db.all(selectSession, { ...actor, id });
-  return row;
+/** Throws 404 where it is unknown, deleted or not the actor's to see. */
+export async function getSession(db: Db, actor: Actor, id: string): Promise<Session> {
+  const [session] = await db.all(selectSession, { ...actor, id });
+  if (!session) throw notFound("session");
+  return session;
 }
 
-/** Throws 404 where `findSession` finds none. */
-export async function getSession(db: Db, actor: Actor, id: string): Promise<Session> {
-  const session = await findSession(db, actor, id);
+/** The same where nobody asks what is unread, so that nothing is counted. */
+export async function getSessionRow(db: Db, actor: Actor, id: string): Promise<Conversation> {
+  const session = await sessionRow(db, actor, id);
   if (!session) throw notFound("session");
   return session;
 }
@@ -96,9 +98,9 @@ const TRIES = 50;
  */
 export async function changeSession(deps: TurnDeps, actor: Actor, change: SessionChange): Promise<Session> {
   for (let i = 0; i < TRIES; i++) {
-    const before = await getSession(deps.db, actor, change.id);
+    const before = await getSessionRow(deps.db, actor, change.id);
     const after = stateAfter(before, change, actor);
-    if (after === before && change.metadata === undefined) return before;
+    if (after === before && change.metadata === undefined) return getSession(deps.db, actor, change.id);
     const steps = changeSteps(deps, actor, { before, after, change });
     const rows = await deps.db.batch(steps).catch(nothingIfConflict);
     if (!rows) continue; // somebody was faster: their state decides
@@ -112,7 +114,7 @@ export async function changeSession(deps: TurnDeps, actor: Actor, change: Sessio
   throw new AppError("unlawful_move", "The session is being changed by others all the time; try again.");
 }
 
-function stateAfter(before: Session, { move, metadata }: SessionChange, { sees }: Actor): SessionState {
+function stateAfter(before: Conversation, { move, metadata }: SessionChange, { sees }: Actor): SessionState {
   if (before.status === "ended" && (!move || metadata !== undefined)) {
     throw new AppError("session_ended", "The session has ended, for good.");
   }
@@ -125,7 +127,7 @@ function stateAfter(before: Session, { move, metadata }: SessionChange, { sees }
 /** Where the ids of the turns that a move stopped stand in the rows of its batch. */
 const STOPPED = 2;
 
-type Change = { before: Session; after: SessionState; change: SessionChange };
+type Change = { before: Conversation; after: SessionState; change: SessionChange };
 
 function changeSteps({ clock }: TurnDeps, actor: Actor, { before, after, change }: Change): Step<unknown>[] {
   const { id: conversationId } = before;

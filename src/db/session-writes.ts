@@ -1,5 +1,6 @@
 import { and, eq, ne, sql } from "drizzle-orm";
 import { later, statement } from "./db.ts";
+import { listedAs } from "./listed.ts";
 import { inScope, scopeSlots } from "./scope.ts";
 
 /** The statements with which people change a session. The first of each batch takes the conversation's next revision. */
@@ -144,20 +145,30 @@ export const deleteMessageRow = statement(["conversationId", "id", "now"], (db, 
     .returning({ id: m.id });
 });
 
-const LISTED = sql`m.status in ('completed', 'incomplete') and m.content <> '' and m.role <> 'system' and m.deleted_at is null and m.superseded_at is null`;
-
 /** Text in a template of SQL goes into the bundle as it is, and one letter beyond ASCII doubles what Node holds of it. */
 const CUT = sql.raw("'…'");
 
-/** What lists show of a conversation one of whose messages was edited or deleted: their number, and the newest. */
-export const resettle = statement(["conversationId"], (db, $) => {
+/** 1 for a message that lists show, else 0. */
+const ifListed = ($: { id: never }) =>
+  sql`(select cast(count(*) as integer) from messages m where m.id = ${$.id} and ${listedAs("m")})`;
+
+/** Takes a message out of its conversation's count before it is edited or deleted: `resettle` counts it again. */
+export const uncount = statement(["conversationId", "id"], (db, $) => {
   const { conversations: c } = db.tables;
-  const listed = sql`from messages m where m.conversation_id = ${$.conversationId} and ${LISTED}`;
-  const newest = sql`${listed} order by m.seq desc limit 1`;
+  return db
+    .update(c)
+    .set({ messageCount: sql`${c.messageCount} - ${ifListed($)}` })
+    .where(eq(c.id, $.conversationId));
+});
+
+/** What lists show of a conversation one of whose messages was edited or deleted: their number, and the newest. */
+export const resettle = statement(["conversationId", "id"], (db, $) => {
+  const { conversations: c } = db.tables;
+  const newest = sql`from messages m where m.conversation_id = ${$.conversationId} and ${listedAs("m")} order by m.seq desc limit 1`;
   return db
     .update(c)
     .set({
-      messageCount: sql`(select count(*) ${listed})`,
+      messageCount: sql`${c.messageCount} + ${ifListed($)}`,
       lastSeq: sql`coalesce((select m.seq ${newest}), 0)`,
       lastMessage: sql`(select case when length(m.content) > 200 then substr(m.content, 1, 199) || ${CUT} else m.content end ${newest})`,
     })

@@ -168,7 +168,7 @@ export const isNewest = statement(["conversationId", "newest"], (db, $) => {
         sql`not exists (
           select 1 from messages later where later.conversation_id = ${$.conversationId} and later.seq > ${m.seq}
           and later.superseded_at is null and later.deleted_at is null and later.role <> 'system'
-          and (later.status = 'in_progress' or (later.status <> 'failed' and later.content <> '')))`,
+          and (later.status = 'in_progress' or (later.status <> 'failed' and later.size > 0)))`,
       ),
     );
 });

@@ -1,5 +1,6 @@
 import { and, eq, isNull, ne, sql } from "drizzle-orm";
 import { later, type Source, type Step, statement, step } from "./db.ts";
+import { listedAs } from "./listed.ts";
 
 /** The statements with which a process ends a turn, and only one that is still its own: no caller stands behind them. */
 
@@ -95,13 +96,16 @@ type OneAnswer = {
   now: number;
 };
 
+const seqOf = (messageId: never) => sql`(select q.seq from messages q where q.id = ${messageId})`;
+
 const answerSlots = ["conversationId", "questionId", "answerId", "now"] as const;
 
-/** Answers to the question that stand in the thread. */
+/** Answers to the question that stand in the thread: all come after it. */
 function standing(db: Source, { conversationId, questionId }: { conversationId: never; questionId: never }) {
   const { messages: m, turns: t } = db.tables;
   return and(
     eq(m.conversationId, conversationId),
+    sql`${m.seq} > ${seqOf(questionId)}`,
     eq(m.role, "assistant"),
     isNull(m.supersededAt),
     sql`exists (select 1 from ${t} where ${t.id} = ${m.turnId} and ${t.userMessageId} = ${questionId})`,
@@ -126,9 +130,9 @@ const supersedeItself = statement(answerSlots, (db, $) => {
         eq(m.id, $.answerId),
         sql`exists (
           select 1 from messages other join turns asked on asked.id = other.turn_id
-          where other.conversation_id = ${$.conversationId} and asked.user_message_id = ${$.questionId}
-          and other.id <> ${$.answerId} and other.role = 'assistant' and other.content <> ''
-          and other.status in ('completed', 'incomplete') and other.superseded_at is null and other.deleted_at is null)`,
+          where other.conversation_id = ${$.conversationId} and other.seq > ${seqOf($.questionId)}
+          and asked.user_message_id = ${$.questionId} and other.id <> ${$.answerId} and other.role = 'assistant'
+          and ${listedAs("other")})`,
       ),
     );
 });
@@ -137,10 +141,8 @@ const recount = statement(["conversationId", "answerId", "seq", "preview", "now"
   const { conversations: c } = db.tables;
   // One that was cut off is the last message only where it stands after all.
   const isNewest = sql`cast(${$.seq} as integer) > ${c.lastSeq} and exists (
-    select 1 from messages own where own.id = ${$.answerId} and own.content <> '' and own.superseded_at is null)`;
-  const listed = sql`select count(*) from messages listed where listed.conversation_id = ${$.conversationId}
-    and listed.status in ('completed', 'incomplete') and listed.content <> '' and listed.role <> 'system'
-    and listed.deleted_at is null and listed.superseded_at is null`;
+    select 1 from messages own where own.id = ${$.answerId} and own.size > 0 and own.superseded_at is null)`;
+  const listed = sql`select count(*) from messages m where m.conversation_id = ${$.conversationId} and ${listedAs("m")}`;
   return db
     .update(c)
     .set({

@@ -4,7 +4,7 @@ import { AppError } from "../core/errors.ts";
 import { watchSession } from "../core/events.ts";
 import type { Passing } from "../core/feed.ts";
 import type { Actor } from "../core/identity.ts";
-import { getSession } from "../core/sessions.ts";
+import { getSessionRow } from "../core/sessions.ts";
 import { actorOf } from "../http/actor.ts";
 import { claimStream } from "../http/open-streams.ts";
 import { createRouter } from "../http/router.ts";
@@ -84,7 +84,7 @@ export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
     const { session_id: id } = c.req.valid("param");
     const after = c.req.valid("header")["last-event-id"] ?? c.req.valid("query").after ?? 0;
     claimStream(c, actor.self);
-    await getSession(db, actor, id);
+    await getSessionRow(db, actor, id);
     async function* texts(signal: AbortSignal) {
       yield ":\n\n";
       for await (const told of watchSession({ watch, db }, actor, { id, after, signal })) {
@@ -101,7 +101,7 @@ export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
     if (actor.sees !== "all" && senderId !== actor.self) {
       throw new AppError("forbidden", "sender_id must be the caller's own id.");
     }
-    const session = await getSession(db, actor, conversationId);
+    const session = await getSessionRow(db, actor, conversationId);
     if (session.status === "ended") throw new AppError("session_ended", "The session has ended, for good.");
     bus.send({ type: "typing", conversationId, senderId, typing });
     return c.body(null, 204);

@@ -4,7 +4,7 @@ import type { Actor } from "../core/identity.ts";
 import { deletePost, editPost } from "../core/post-changes.ts";
 import { post } from "../core/posting.ts";
 import { getTurn } from "../core/rows.ts";
-import { getSession } from "../core/sessions.ts";
+import { getSessionRow } from "../core/sessions.ts";
 import { findPost, getPost, listPosts } from "../core/thread.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
@@ -165,7 +165,7 @@ export function sessionMessages({ db, turns, log }: Services) {
     const actor = actorOf(c);
     const [posts] = await Promise.all([
       listPosts(db, actor, { conversationId, limit, offset, after }),
-      getSession(db, actor, conversationId),
+      getSessionRow(db, actor, conversationId),
     ]);
     const page = posts.slice(0, limit);
     const last = posts.length > limit ? page.at(-1) : undefined;

@@ -3,7 +3,7 @@ import { createConversation, type LiveStart } from "../core/conversations.ts";
 import { AppError, invalid } from "../core/errors.ts";
 import { markRead } from "../core/read-markers.ts";
 import { bornState, type Move } from "../core/session-moves.ts";
-import { changeSession, getSession, listSessions } from "../core/sessions.ts";
+import { changeSession, getSessionRow, listSessions } from "../core/sessions.ts";
 import { readSnapshot } from "../core/snapshot.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
@@ -156,7 +156,7 @@ export function sessions({ db, turns, clock }: Services) {
       throw new AppError("forbidden", "Only an agent or an admin may name the agent.");
     }
     const previousId = body.previous_session_id ?? null;
-    if (previousId !== null) await getSession(db, actor, previousId);
+    if (previousId !== null) await getSessionRow(db, actor, previousId);
     const { control } = bornState(agentId);
     const live: LiveStart = { isLive: true, control, agentId, metadata: body.metadata ?? null, previousId };
     const key = requestKey(c, actor, body);
@@ -184,7 +184,7 @@ export function sessions({ db, turns, clock }: Services) {
     const body = c.req.valid("json");
     const actor = actorOf(c, body.user_id);
     const { session_id: id } = c.req.valid("param");
-    const moves = movesOf(await getSession(db, actor, id), body);
+    const moves = movesOf(await getSessionRow(db, actor, id), body);
     return c.json(toSession(await changeSession(turns, actor, { id, move: moves, metadata: body.metadata })), 200);
   });
 

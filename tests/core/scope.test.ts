@@ -23,6 +23,7 @@ const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
   insertExtension: "takeMessageRev, takeChangeRev, takeRevs or createWithRevs",
   deleteExtensionRow: "takeChangeRev, and touchMessageRow, which knows the message in its conversation",
   hasRoom: "takeChangeRev, and touchMessageRow or editMessageRow, which know the message in its conversation",
+  uncount: "takeChangeRev",
   resettle: "takeChangeRev",
   forgetTitle: "takeChangeRev",
 };
