@@ -1,7 +1,9 @@
 import { availableParallelism, cpus, totalmem } from "node:os";
+import { desksScenario } from "./desks.ts";
 import { eventScenario } from "./events.ts";
 import { listScenarios } from "./lists.ts";
 import { loadScenarios } from "./loads.ts";
+import { longScenario } from "./long.ts";
 import { memoryScenario } from "./memory.ts";
 import { openStreamsScenario } from "./open-streams.ts";
 import { options } from "./options.ts";
@@ -15,6 +17,8 @@ import { startScenario } from "./start.ts";
 const all = [
   ...loadScenarios,
   ...listScenarios,
+  longScenario,
+  desksScenario,
   eventScenario,
   openStreamsScenario,
   stalledScenario,

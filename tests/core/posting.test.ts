@@ -75,6 +75,24 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
       expect(await session.read()).toMatchObject({ lastMessage: "2nd", messageCount: 2, lastSeq: second.seq });
     });
 
+    it("and counts say what lists show of it, also of an answer that failed or said nothing", async () => {
+      const deps = startInstance(handles.db);
+      const session = await newSession(handles.db);
+      const [failed, silent] = [await send(deps, session, "One"), await send(deps, session, "Two")];
+      (await deps.models.call(1)).fail("provider_failed");
+      (await deps.models.call(2)).end("");
+      await silent.ended;
+      for (const id of [failed.answerId, silent.answerId, failed.questionId]) {
+        await editPost(deps, ADMIN, { id, content: "Something" });
+        await expectTrueCounts(handles.db, session.id);
+      }
+      for (const id of [failed.answerId, silent.answerId]) {
+        await deletePost(deps, ADMIN, id);
+        await expectTrueCounts(handles.db, session.id);
+      }
+      expect(await session.read()).toMatchObject({ messageCount: 2, lastMessage: "Two" });
+    });
+
     it("and models are shown the new text", async () => {
       const deps = startInstance(handles.db);
       const session = await newSession(handles.db);
