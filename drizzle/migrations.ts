@@ -104,6 +104,18 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE UNIQUE INDEX `messages_in_order` ON `messages` (`conversation_id`,`seq`);",
       "CREATE INDEX `messages_by_change` ON `messages` (`conversation_id`,`rev`);"
     ]
+  },
+  {
+    "tag": "0008_indexes_of_what_is_listed",
+    "when": 1796012355944,
+    "sha256": "cef27193450b4d83590c1acd47879924dc5fb731c63e2da205efbea6374fe73e",
+    "sql": [
+      "DROP INDEX `conversations_waiting`;",
+      "DROP INDEX `conversations_by_agent`;",
+      "CREATE INDEX `conversations_waiting` ON `conversations` (`queued_at`,`id`) WHERE control = 'queue' and status <> 'ended';",
+      "CREATE INDEX `conversations_by_agent` ON `conversations` (`agent_id`,`updated_at`) WHERE control = 'agent' and status <> 'ended';",
+      "CREATE INDEX `messages_listed` ON `messages` (`conversation_id`,`seq`,`sender_id`) WHERE role <> 'system' and status in ('completed', 'incomplete') and size > 0 and deleted_at is null and superseded_at is null;"
+    ]
   }
 ],
   postgres: [
@@ -223,6 +235,18 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "ALTER TABLE \"messages\" ADD COLUMN \"size\" integer GENERATED ALWAYS AS (octet_length(content)) STORED NOT NULL;",
       "ALTER TABLE \"turns\" ADD COLUMN \"request_id\" text;",
       "CREATE UNIQUE INDEX \"conversations_by_client_id\" ON \"conversations\" USING btree (\"user_id\",\"client_id\") WHERE client_id is not null;"
+    ]
+  },
+  {
+    "tag": "0009_indexes_of_what_is_listed",
+    "when": 1796012358305,
+    "sha256": "b3401e868f7e75418c59e5f1e40dcd4a9edc9f38ab932ec2f052db9782f0a0ce",
+    "sql": [
+      "DROP INDEX \"conversations_waiting\";",
+      "DROP INDEX \"conversations_by_agent\";",
+      "CREATE INDEX \"messages_listed\" ON \"messages\" USING btree (\"conversation_id\",\"seq\",\"sender_id\") WHERE role <> 'system' and status in ('completed', 'incomplete') and size > 0 and deleted_at is null and superseded_at is null;",
+      "CREATE INDEX \"conversations_waiting\" ON \"conversations\" USING btree (\"queued_at\",\"id\") WHERE control = 'queue' and status <> 'ended';",
+      "CREATE INDEX \"conversations_by_agent\" ON \"conversations\" USING btree (\"agent_id\",\"updated_at\") WHERE control = 'agent' and status <> 'ended';"
     ]
   }
 ],

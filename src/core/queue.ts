@@ -13,7 +13,7 @@ const selectWaiting = statement([...scopeSlots, "limit"], (db, $) => {
   return db
     .select()
     .from(c)
-    .where(and(sql`control = 'queue'`, sql`${c.status} <> 'ended'`, inScope(db, $)))
+    .where(and(sql`${c.control} = 'queue' and ${c.status} <> 'ended'`, inScope(db, $)))
     .orderBy(asc(c.queuedAt), asc(c.id))
     .limit($.limit);
 });

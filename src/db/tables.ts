@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Columns } from "./columns.ts";
+import { LISTED } from "./listed.ts";
 import { makeOutboxTables, makeStreamTables, NOBODY_TO_TELL } from "./outbox-tables.ts";
 
 /** One call to one target: what came of it, its HTTP status if there was one, milliseconds to its first text and in all. */
@@ -60,8 +61,8 @@ export function makeTables(columns: Columns) {
     (t) => [
       index("conversations_by_user").on(t.userId, t.updatedAt, t.id),
       uniqueIndex("conversations_by_client_id").on(t.userId, t.clientId).where(sql`client_id is not null`),
-      index("conversations_waiting").on(t.queuedAt, t.id).where(sql`control = 'queue'`),
-      index("conversations_by_agent").on(t.agentId, t.updatedAt).where(sql`agent_id is not null`),
+      index("conversations_waiting").on(t.queuedAt, t.id).where(sql`control = 'queue' and status <> 'ended'`),
+      index("conversations_by_agent").on(t.agentId, t.updatedAt).where(sql`control = 'agent' and status <> 'ended'`),
       index("conversations_untold").on(t.id).where(sql`rev > told`),
       index("conversations_unmirrored").on(t.id).where(sql`rev > mirrored`),
     ],
@@ -95,6 +96,7 @@ export function makeTables(columns: Columns) {
     (t) => [
       uniqueIndex("messages_in_order").on(t.conversationId, t.seq),
       index("messages_by_change").on(t.conversationId, t.rev),
+      index("messages_listed").on(t.conversationId, t.seq, t.senderId).where(LISTED),
     ],
   );
 
