@@ -39,7 +39,10 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
     fetch(request, bun) {
       // It counts no connections, only requests that have no answer yet.
       if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();
-      return fetch(request, { holdOpen, address: (of) => bun.requestIP(of)?.address });
+      return fetch(withAddress(request), {
+        holdOpen: () => holdOpen(request),
+        address: () => bun.requestIP(request)?.address,
+      });
     },
   });
   function holdOpen(request: Request) {
@@ -48,6 +51,10 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
   }
   return { port: server.port ?? PORT, close: () => server.stop() };
 }
+
+/** Of a request without a Host (HTTP/1.0) Bun gives the path alone, in which a query could pass for another path. */
+const withAddress = (request: Request): Request =>
+  request.url.startsWith("/") ? new Request(`http://localhost${request.url}`, request) : request;
 
 function listenOnNode(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, patience: Patience): Promise<Listening> {
   const serverOptions = {

@@ -17,9 +17,9 @@ export type HttpEnv = {
   };
   Bindings: {
     /** Bun cuts a connection that is silent, also one that waits for its answer; Node does not, and has no such function. */
-    holdOpen?: (request: Request) => () => void;
+    holdOpen?: () => () => void;
     /** The address of the connection: Bun's way to tell, and Node's. */
-    address?: (request: Request) => string | undefined;
+    address?: () => string | undefined;
     incoming?: { socket: { remoteAddress?: string | undefined } };
   };
 };
