@@ -71,9 +71,20 @@ const unauthorized = (request: HonoRequest) =>
 const bearerOf = (request: HonoRequest) => /^Bearer +(\S+)$/i.exec(request.header("authorization") ?? "")?.[1];
 
 function userNamed(request: HonoRequest): string | null {
-  const named = request.header("x-user-id");
-  if (named !== undefined && !callerId.safeParse(named).success) {
-    throw invalid("X-User-Id", "must have 1 to 255 characters");
+  const header = request.header("x-user-id");
+  if (header === undefined) return null;
+  const named = decodeHeader(header);
+  if (!callerId.safeParse(named).success) throw invalid("X-User-Id", "must have 1 to 255 characters");
+  return named;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Both runtimes read the bytes of a header as Latin-1, and most clients write UTF-8: what is valid UTF-8 is taken for it. */
+function decodeHeader(text: string): string {
+  try {
+    return utf8.decode(Buffer.from(text, "latin1"));
+  } catch {
+    return text;
   }
-  return named ?? null;
 }

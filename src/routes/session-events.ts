@@ -69,7 +69,9 @@ const typing = createRoute({
   request: {
     params,
     query: userQuery,
-    body: body(z.object({ sender_id: callerId, typing: z.boolean() }).openapi("SessionsTyping")),
+    body: body(
+      z.object({ sender_id: callerId, typing: z.boolean(), user_id: callerId.optional() }).openapi("SessionsTyping"),
+    ),
   },
   responses: { 204: { description: "They are told" }, ...bodyProblems("not_found", "session_ended") },
 });
@@ -95,9 +97,9 @@ export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
   });
 
   router.openapi(typing, async (c) => {
-    const { sender_id: senderId, typing } = c.req.valid("json");
+    const { sender_id: senderId, typing, user_id } = c.req.valid("json");
     const { session_id: conversationId } = c.req.valid("param");
-    const actor = actorOf(c);
+    const actor = actorOf(c, user_id);
     if (actor.sees !== "all" && senderId !== actor.self) {
       throw new AppError("forbidden", "sender_id must be the caller's own id.");
     }
