@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import type { Code } from "../core/errors.ts";
+import { absentIfNull } from "./absent.ts";
 import { statusOfCode } from "./problems.ts";
 
 /** In KiB of UTF-8. */
@@ -60,9 +61,13 @@ export const userQuery = z.object({
 /** A JSON object of the caller's own, for `bytes` of UTF-8 and `levels` of depth at most. */
 export const anyObject = (bytes: number, levels: number) =>
   z
-    .record(z.string(), z.json())
-    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= bytes, `must be at most ${bytes / 1024} KiB of JSON`)
+    .unknown() // what is too large is looked at no further: it could hold a mistake for every few bytes
+    .refine((value) => Buffer.byteLength(JSON.stringify(value) ?? "") <= bytes, {
+      error: `must be at most ${bytes / 1024} KiB of JSON`,
+      abort: true,
+    })
     .refine((value) => levelsOf(value) <= levels, `must be at most ${levels} levels deep`)
+    .pipe(z.record(z.string(), z.json()))
     .openapi({ type: "object", additionalProperties: true });
 
 function levelsOf(value: unknown): number {
@@ -136,7 +141,7 @@ export const answers = <T extends z.ZodType>(schema: T, description: string) => 
 
 export const body = <T extends z.ZodType>(schema: T) => ({
   required: true,
-  content: { "application/json": { schema } },
+  content: { "application/json": { schema: absentIfNull(schema) } },
 });
 
 /** A body that may be absent altogether. */
