@@ -107,7 +107,7 @@ export const streamed = {
   "text/event-stream": {
     schema: z.string().openapi({
       description:
-        "`turn.started`, `turn.status`, `message.delta`, `message.restart`, and last one of `turn.completed`, `turn.failed`, `turn.cancelled`.",
+        "`turn.started`, `turn.status`, `message.delta`, `message.restart`, and last one of `turn.completed`, `turn.failed`, `turn.cancelled`; or `token.expired`, where the token runs out before: the turn goes on, and its stream is followed with a new one.",
     }),
   },
 };
@@ -189,7 +189,10 @@ export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsO
   return byStatus as ProblemsOf<C>;
 }
 
-const guarded = ["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const;
+const guarded = [
+  ...(["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const),
+  "issuer_unavailable",
+] as const;
 const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
 
 /** The responses for what may go wrong on a route, beside what may on every one. */

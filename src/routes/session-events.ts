@@ -27,7 +27,7 @@ const events = createRoute({
   tags,
   summary: "What changes in a session, as it changes",
   description:
-    "First everything that changed after the revision in `Last-Event-ID` or `after` (without either: everything), then what changes from now on.",
+    "First everything that changed after the revision in `Last-Event-ID` or `after` (without either: everything), then what changes from now on. The stream ends with the token of its request, and says so by `token.expired`: come again with a new one and the last id.",
   request: {
     params,
     query: userQuery.extend({
@@ -51,7 +51,7 @@ const events = createRoute({
         "text/event-stream": {
           schema: z.string().openapi({
             description:
-              "`session` and `message`, as they stand after a change, with the revision as id where it is the last row of that revision; without id `message.delta` and `typing`.",
+              "`session` and `message`, as they stand after a change, with the revision as id where it is the last row of that revision; without id `message.delta`, `typing` and, last, `token.expired`.",
           }),
         },
       },
