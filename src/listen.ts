@@ -45,6 +45,8 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
       });
     },
   });
+  // Its client takes files for itself with the first call out, and ends the process where there are none left by then.
+  globalThis.fetch.preconnect(server.url.href);
   function holdOpen(request: Request) {
     server.timeout(request, 0);
     return () => server.timeout(request, idleTimeout);

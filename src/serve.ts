@@ -2,6 +2,7 @@ import type { Config } from "./config.ts";
 import { configure } from "./configure.ts";
 import { type Logger, openLog } from "./http/log.ts";
 import { listen } from "./listen.ts";
+import { connectionsFor, mostOpenFiles } from "./open-files.ts";
 import { reasonOf } from "./secrets.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
@@ -20,11 +21,25 @@ export async function run(): Promise<void> {
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
   stopBy(() => parley.stop());
-  const server = await listen(parley.app.fetch, config).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
+  const address = { ...config, MAX_CONNECTIONS: connectionsWithin(config, log) };
+  const server = await listen(parley.app.fetch, address).catch((error) => fail([`HOST, PORT: ${reasonOf(error)}`]));
   if (!server) return parley.stop();
   parley.ready();
   stopBy(() => parley.stop(server.close()));
   greet(log, config, { port: server.port, models: parley.models });
+}
+
+/** As many as are wanted, or fewer where the process may not open as many files. */
+function connectionsWithin({ MAX_CONNECTIONS: wanted }: Config, log: Logger): number {
+  const openFiles = mostOpenFiles();
+  const most = connectionsFor(wanted, openFiles);
+  if (most < wanted) {
+    log.warn(
+      { open_files: openFiles, wanted, connections: most },
+      `the limit of open files is too low for MAX_CONNECTIONS: ${most} connections are taken at once; raise it to ${2 * wanted} (ulimit -n), or set MAX_CONNECTIONS to ${most}`,
+    );
+  }
+  return most;
 }
 
 function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {
