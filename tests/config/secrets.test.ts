@@ -123,7 +123,7 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     const { authorization = "" } = await as("alice");
     const [, payload, signature] = authorization.split(".");
     const foreign = `${Buffer.from('{"alg":"RS256","kid":"x"}').toString("base64url")}.${payload}.${signature}`;
-    expect(await call("/chats", undefined, { authorization: `Bearer ${foreign}` })).toBe(401);
+    expect(await call("/chats", undefined, { authorization: `Bearer ${foreign}` })).toBe(503);
 
     service.signal("SIGUSR2");
     const log = () => service.lines.join("\n");

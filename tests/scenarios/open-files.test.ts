@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { connectionsFor, mostOpenFiles } from "../../src/open-files.ts";
@@ -49,6 +50,8 @@ describe("where few files may be open", () => {
         return new Promise((resolve) => socket.on("connect", resolve).on("error", resolve));
       });
       await Promise.all(settled);
+      const opened = () => readdirSync(`/proc/${service.pid}/fd`).length;
+      await expect.poll(opened, PATIENT).toBeGreaterThanOrEqual(runtime === "node" ? FILES / 2 : FILES);
       // The first call to a provider, on a connection that was there before.
       const body = JSON.stringify({ message: "x" });
       const head = `POST /api/chat/send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
