@@ -1,3 +1,4 @@
+import { edge } from "./edge.ts";
 import type { Guard } from "./guard.ts";
 import { identity } from "./identity.ts";
 import { limits } from "./limits.ts";
@@ -12,6 +13,7 @@ import { wire } from "./wire.ts";
 export const guards: readonly Guard[] = [
   ...ownership,
   ...identity,
+  ...edge,
   ...limits,
   ...patience,
   ...wire,

@@ -13,7 +13,7 @@ import { routePath, underBase } from "./http/base-path.ts";
 import { jsonBody } from "./http/body.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
-import { loopbackOnly } from "./http/hosts.ts";
+import { loopbackOnly, sameSiteOnly } from "./http/hosts.ts";
 import { endLines } from "./http/lines.ts";
 import { logRequests } from "./http/log.ts";
 import { limitStreams } from "./http/open-streams.ts";
@@ -58,6 +58,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   if (config.ALLOWED_ORIGINS.length > 0) app.use(corsFor(config.ALLOWED_ORIGINS));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   if (config.open && !config.ALLOW_OPEN) app.use(loopbackOnly);
+  if (config.open) app.use(sameSiteOnly(config.ALLOWED_ORIGINS));
   const isPublic = publicPages(config);
   app.use(identify(identifier(config, services.log), isPublic));
   const { RATE_LIMIT: rate, buckets, TRUST_PROXY: proxies } = config;
@@ -100,6 +101,7 @@ function corsFor(origins: string[]) {
   return cors({
     origin: any ? "*" : origins,
     credentials: !any,
+    allowMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE"], // those that routes take
     exposeHeaders: ["Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
     maxAge: 600, // seconds
   });

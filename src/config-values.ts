@@ -6,6 +6,14 @@ import type { Price } from "./models/prices.ts";
 /** How single values of the configuration are written. */
 
 const PROVIDERS = ["echo", "openai", "groq", "runpod"];
+/**
+ * What is secret in a variable: all of it; a key that is used decoded; the password and the query of an address; or the
+ * digests of keys.
+ */
+export type Secret = "whole" | "signing key" | "in the address" | "digests";
+
+/** A variable that holds a secret is registered here, where it is defined: that is what keeps its value out of logs. */
+export const secrets = z.registry<{ secret: Secret }>();
 
 export const whole = (min: number, max: number) =>
   z

@@ -19,6 +19,8 @@ import {
   origins,
   prices,
   rate,
+  type Secret,
+  secrets,
   webhookSecret,
   whole,
   windows,
@@ -46,32 +48,41 @@ const environment = z.object({
   HOST: z.string().optional(),
   BASE_PATH: basePath.default(""),
   ALLOW_OPEN: flag.default(false),
-  DATABASE_URL: z.string().default("sqlite:///./parley.db").transform(databaseAddress),
+  DATABASE_URL: z
+    .string()
+    .default("sqlite:///./parley.db")
+    .transform(databaseAddress)
+    .register(secrets, { secret: "in the address" }),
   SQLITE_SYNCHRONOUS: z.enum(["full", "normal"], { error: "must be full or normal" }).default("full"),
   JWT_SECRET: z
     .string()
     .refine((secret) => Buffer.byteLength(secret) >= 32, "must have at least 32 bytes")
-    .optional(),
-  JWT_JWKS_URL: bareUrl.optional(),
+    .optional()
+    .register(secrets, { secret: "whole" }),
+  JWT_JWKS_URL: bareUrl.optional().register(secrets, { secret: "in the address" }),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
-  WEBHOOK_URL: bareUrl.optional(),
-  WEBHOOK_SECRET: z.string().transform(webhookSecret).optional(),
+  WEBHOOK_URL: bareUrl.optional().register(secrets, { secret: "in the address" }),
+  WEBHOOK_SECRET: z.string().transform(webhookSecret).optional().register(secrets, { secret: "signing key" }),
   STREAM_API_KEY: headerText.optional(),
-  STREAM_SECRET: z.string().optional(),
-  STREAM_BASE_URL: baseUrl().default(STREAM_BASE_URL),
+  STREAM_SECRET: z.string().optional().register(secrets, { secret: "whole" }),
+  STREAM_BASE_URL: baseUrl().default(STREAM_BASE_URL).register(secrets, { secret: "in the address" }),
   STREAM_MIRROR: z.enum(["all", "sessions"], { error: "must be all or sessions" }).default("all"),
   STREAM_ASSISTANT_ID: z
     .string()
     .refine((id) => streamUserId(id) === id, "must be letters, digits, @, _ and -")
     .default("assistant"),
-  API_KEYS: z.string().transform(serviceKeys).default([]),
+  API_KEYS: z.string().transform(serviceKeys).default([]).register(secrets, { secret: "digests" }),
   ALLOWED_ORIGINS: z.string().default("").transform(origins),
-  OPENAI_API_KEY: headerText.optional(),
-  OPENAI_BASE_URL: baseUrl(/\/(chat\/completions|responses|models)$/).optional(),
-  GROQ_API_KEY: headerText.optional(),
-  GROQ_BASE_URL: baseUrl(/\/openai(\/v1(\/chat\/completions|\/models)?)?$/).default(GROQ_BASE_URL),
-  RUNPOD_API_KEY: headerText.optional(),
+  OPENAI_API_KEY: headerText.optional().register(secrets, { secret: "whole" }),
+  OPENAI_BASE_URL: baseUrl(/\/(chat\/completions|responses|models)$/)
+    .optional()
+    .register(secrets, { secret: "in the address" }),
+  GROQ_API_KEY: headerText.optional().register(secrets, { secret: "whole" }),
+  GROQ_BASE_URL: baseUrl(/\/openai(\/v1(\/chat\/completions|\/models)?)?$/)
+    .default(GROQ_BASE_URL)
+    .register(secrets, { secret: "in the address" }),
+  RUNPOD_API_KEY: headerText.optional().register(secrets, { secret: "whole" }),
   RUNPOD_ENDPOINT_ID: z
     .string()
     .regex(/^[\w-]+$/, "must be an endpoint's id, as the console shows it")
@@ -79,7 +90,8 @@ const environment = z.object({
   RUNPOD_BASE_URL: baseUrl()
     .refine((value) => !/\/v2\/./.test(value), "must end in /v2: the endpoint's id stands in RUNPOD_ENDPOINT_ID")
     .refine((value) => !isManagement(value), `api.runpod.io is the management API; jobs run at ${RUNPOD_BASE_URL}`)
-    .default(RUNPOD_BASE_URL),
+    .default(RUNPOD_BASE_URL)
+    .register(secrets, { secret: "in the address" }),
   RUNPOD_MODE: z.enum(["native", "openai"], { error: "must be native or openai" }).default("native"),
   RUNPOD_INPUT: z.enum(["messages", "prompt"], { error: "must be messages or prompt" }).default("messages"),
   MODELS: z.string().default("").transform(aliases),
@@ -94,7 +106,8 @@ const environment = z.object({
   REDIS_URL: z
     .string()
     .refine(isRedis, "must be a redis:// or rediss:// URL, like redis://localhost:6379/0")
-    .optional(),
+    .optional()
+    .register(secrets, { secret: "in the address" }),
   RATE_LIMIT: z.string().transform(rate).optional(),
   TRUST_PROXY: whole(0, 10).default(0),
   MAX_TURNS_PER_USER: limit.optional(),
@@ -112,6 +125,10 @@ const environment = z.object({
 type Environment = z.output<typeof environment>;
 
 const NAMES = Object.keys(environment.shape);
+/** Every variable there is, and what in it is secret. */
+export const variables: readonly { name: string; secret: Secret | null }[] = Object.entries(environment.shape).map(
+  ([name, schema]) => ({ name, secret: secrets.get(schema)?.secret ?? null }),
+);
 
 type Limits = {
   RATE_LIMIT: Rate | null;

@@ -71,15 +71,24 @@ function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { r
     fetch(request, bun) {
       // It counts no connections, only requests that have no answer yet.
       if (bun.pendingRequests > MAX_CONNECTIONS) return beFull();
-      return fetch(request, { holdOpen, address: (of) => bun.requestIP(of)?.address });
+      return fetch(withAddress(request), {
+        holdOpen: () => holdOpen(request),
+        address: () => bun.requestIP(request)?.address,
+      });
     },
   });
+  // Its client takes files for itself with the first call out, and ends the process where there are none left by then.
+  globalThis.fetch.preconnect(server.url.href);
   function holdOpen(request: Request) {
     server.timeout(request, 0);
     return () => server.timeout(request, idleTimeout);
   }
   return { port: server.port ?? PORT, close: () => server.stop() };
 }
+
+/** Of a request without a Host (HTTP/1.0) Bun gives the path alone, in which a query could pass for another path. */
+const withAddress = (request: Request): Request =>
+  request.url.startsWith("/") ? new Request(`http://localhost${request.url}`, request) : request;
 
 function listenOnNode(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, patience: Patience): Promise<Listening> {
   const serverOptions = {

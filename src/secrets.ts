@@ -1,26 +1,34 @@
-/** Variables whose whole value is a secret. */
-const WHOLE = ["JWT_SECRET", "OPENAI_API_KEY", "GROQ_API_KEY", "RUNPOD_API_KEY", "STREAM_SECRET"];
-/** Addresses that may carry one: a password, or a key in the query. */
-const ADDRESSES = [
-  "DATABASE_URL",
-  "REDIS_URL",
-  "JWT_JWKS_URL",
-  "OPENAI_BASE_URL",
-  "GROQ_BASE_URL",
-  "RUNPOD_BASE_URL",
-  "STREAM_BASE_URL",
-  "HTTP_PROXY",
-  "HTTPS_PROXY",
-];
+import { variables } from "./config.ts";
+import type { Secret } from "./config-values.ts";
+
 /** Whatever is shorter stands in the middle of other words. */
 const SHORTEST = 6;
 
-/** What nobody may read, in every spelling in which something might show it. */
+/** What of a variable's value is secret, in every spelling in which something might show it. */
+const SPELLINGS: Record<Secret, (value: string) => string[]> = {
+  whole: (value) => [value, value.trim()],
+  "signing key": spellingsOfKey,
+  "in the address": secretsOf,
+  digests: (value) => value.match(/[0-9a-f]{64}/gi) ?? [],
+};
+
+/** The environment's own, which are no variables of ours: a proxy may want a password. */
+const PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+
+/** What nobody may read of these variables. */
 export function secretsIn(env: Record<string, string | undefined>): string[] {
-  const whole = WHOLE.map((name) => env[name] ?? "");
-  const inAddresses = ADDRESSES.flatMap((name) => secretsOf(env[name] ?? ""));
-  const digests = env["API_KEYS"]?.match(/[0-9a-f]{64}/gi) ?? [];
-  return [...new Set([...whole, ...inAddresses, ...digests])].filter((secret) => secret.length >= SHORTEST);
+  const found = variables.flatMap(({ name, secret }) => (secret ? SPELLINGS[secret](env[name] ?? "") : []));
+  found.push(...PROXIES.flatMap((name) => secretsOf(env[name] ?? "")));
+  return [...new Set(found)].filter((secret) => secret.length >= SHORTEST);
+}
+
+/** `whsec_` and base64, without that prefix, and the bytes that it means. */
+function spellingsOfKey(value: string): string[] {
+  const text = value.trim();
+  const encoded = /^whsec_(.+)$/.exec(text)?.[1];
+  if (encoded === undefined) return [value, text];
+  const key = Buffer.from(encoded, "base64");
+  return [text, encoded, key.toString("utf8"), key.toString("latin1"), key.toString("hex"), key.toString("base64url")];
 }
 
 function secretsOf(address: string): string[] {
@@ -28,7 +36,8 @@ function secretsOf(address: string): string[] {
   const url = URL.parse(address.replace(/@[^@/?#]*(?=[/?#]|$)/, "@host"));
   if (!url) return [];
   const written = /:\/\/[^:@/\s]*:(.+)@/.exec(address)?.[1] ?? "";
-  return [url.password, decoded(url.password), written, ...url.searchParams.values()];
+  const inQuery = [...url.searchParams.values()];
+  return [url.password, decoded(url.password), written, ...inQuery, ...inQuery.map(encodeURIComponent)];
 }
 
 function decoded(text: string): string {

@@ -3,6 +3,7 @@ import { configure } from "./configure.ts";
 import { placeOf } from "./db/address.ts";
 import { type Logger, openLog } from "./http/log.ts";
 import { listen, reachable, tryAddress, urlOf, whyNoListener } from "./listen.ts";
+import { connectionsFor, mostOpenFiles } from "./open-files.ts";
 import { reasonOf } from "./secrets.ts";
 import { type Parley, startParley, version } from "./start.ts";
 
@@ -22,7 +23,8 @@ export async function run(): Promise<void> {
   const parley = await startParley(config, log).catch((error) => fail([`DATABASE_URL: ${reasonOf(error)}`]));
   if (!parley) return;
   stopBy(() => parley.stop());
-  const server = await listen(parley.app.fetch, config).catch((error) => fail([whyNoListener(error, config)]));
+  const address = { ...config, MAX_CONNECTIONS: connectionsWithin(config, log) };
+  const server = await listen(parley.app.fetch, address).catch((error) => fail([whyNoListener(error, config)]));
   if (!server) return parley.stop();
   parley.ready();
   stopBy(() => parley.stop(server.close()));
@@ -39,6 +41,19 @@ async function isRefused(config: Config, fail: (problems: string[]) => undefined
     fail([whyNoListener(error, config)]);
     return true;
   }
+}
+
+/** As many as are wanted, or fewer where the process may not open as many files. */
+function connectionsWithin({ MAX_CONNECTIONS: wanted }: Config, log: Logger): number {
+  const openFiles = mostOpenFiles();
+  const most = connectionsFor(wanted, openFiles);
+  if (most < wanted) {
+    log.warn(
+      { open_files: openFiles, wanted, connections: most },
+      `the limit of open files is too low for MAX_CONNECTIONS: ${most} connections are taken at once; raise it to ${2 * wanted} (ulimit -n), or set MAX_CONNECTIONS to ${most}`,
+    );
+  }
+  return most;
 }
 
 function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "models"> & { port: number }): void {

@@ -14,20 +14,24 @@ export type Taken = {
   fullMs: number;
 };
 
-/** Token buckets, one a key: each holds `count` and fills evenly, a whole one in a window. */
+/** Token buckets, one a key: each holds `count` and fills evenly, a whole one in a window. A key is its kind, a colon and a name: `user:alice`, `ip:192.0.2.1`. */
 export type Buckets = { take(key: string): Taken | Promise<Taken> };
 
-/** Buckets that are remembered at most: past that the one that was used longest ago is full again. */
+/**
+ * Buckets of one kind that are remembered at most: past that the one that was used longest ago is full again. Each kind has
+ * its own places, so that strangers with many addresses give no user a full bucket.
+ */
 const MOST_KEPT = 100_000;
 
 /** Buckets of this process. `now` is in milliseconds, and never goes back. */
 export function localBuckets(rate: Rate, now: () => number = () => performance.now()): Buckets {
   // A bucket is the moment when it is full again (the generic cell rate algorithm): one number, and none once it is full.
-  const fullAt = new Map<string, number>();
+  const kinds = new Map<string, Map<string, number>>();
   const interval = rate.windowMs / rate.count;
   return {
     take(key) {
       const at = now();
+      const fullAt = kindOf(kinds, key);
       const before = Math.max(fullAt.get(key) ?? at, at);
       forgetFull(fullAt, at);
       const after = before + interval;
@@ -39,6 +43,13 @@ export function localBuckets(rate: Rate, now: () => number = () => performance.n
       return takenFrom(rate, allowed, (allowed ? after : before) - at);
     },
   };
+}
+
+function kindOf(kinds: Map<string, Map<string, number>>, key: string): Map<string, number> {
+  const kind = key.slice(0, Math.max(0, key.indexOf(":")));
+  const known = kinds.get(kind) ?? new Map<string, number>();
+  kinds.set(kind, known);
+  return known;
 }
 
 /** Those that were used longest ago come first. */

@@ -24,6 +24,7 @@ export type Code =
   | "rate_limited"
   | "queue_full"
   | "quota_exceeded"
+  | "issuer_unavailable"
   | "provider_failed"
   | "provider_unavailable"
   | "provider_timeout"

@@ -27,11 +27,14 @@ const ANONYMOUS = "anonymous";
 
 const SEES = { user: "own", agent: "live", admin: "all", open: "all" } as const;
 
-/** Throws 403 where a `user` names somebody else. */
+/** Throws 403 where a `user` names somebody else, or a service two users: which of them is meant nobody may guess. */
 export function actAs(principal: Principal, named: string | undefined): Actor {
   const sees = SEES[principal.role];
   if (principal.role === "open") return actForOthers(sees, named ?? principal.userId, ANONYMOUS);
-  if ("service" in principal) return actForOthers(sees, named ?? principal.userId, principal.service);
+  if ("service" in principal) {
+    if (named !== undefined && named !== (principal.userId ?? named)) throw twoNames();
+    return actForOthers(sees, named ?? principal.userId, principal.service);
+  }
   const { role, userId: self } = principal;
   if (role === "user" && named !== undefined && named !== self) {
     throw new AppError("forbidden", "user_id must be the token's own user, or be left out.");
@@ -39,6 +42,9 @@ export function actAs(principal: Principal, named: string | undefined): Actor {
   const owner = role === "user" ? null : (named ?? null);
   return { self, sees, owner, userId: owner ?? self };
 }
+
+export const twoNames = (): AppError =>
+  new AppError("forbidden", "The request names two different users; name one, in the body, the query or X-User-Id.");
 
 /** As the user named, which is also whose idempotency keys count; where none is, as `otherwise`. */
 function actForOthers(sees: Actor["sees"], owner: string | null, otherwise: string): Actor {

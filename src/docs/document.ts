@@ -1,4 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { sayNulls } from "../http/absent.ts";
 import type { HttpEnv } from "../http/env.ts";
 import { problemSchema } from "../http/schemas.ts";
 import { EXAMPLES } from "./examples.ts";
@@ -66,7 +67,7 @@ export function openApiDocument(app: OpenAPIHono<HttpEnv>, { version, basePath, 
     const example = EXAMPLES[operationId];
     if (body && example) body.example = example;
   }
-  return document;
+  return sayNulls(document);
 }
 
 type Document = ReturnType<OpenAPIHono["getOpenAPI31Document"]>;

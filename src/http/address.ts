@@ -8,7 +8,7 @@ import type { HttpEnv } from "./env.ts";
  * invention.
  */
 export function clientAddress(c: Context<HttpEnv>, proxies: number): string {
-  const own = c.env?.address?.(c.req.raw) ?? c.env?.incoming?.socket.remoteAddress ?? "unknown";
+  const own = c.env?.address?.() ?? c.env?.incoming?.socket.remoteAddress ?? "unknown";
   if (proxies === 0) return own;
   const told = (c.req.header("x-forwarded-for") ?? "").split(",").map((entry) => withoutPort(entry.trim()));
   const outermost = told.at(-proxies) ?? told[0] ?? "";

@@ -1,10 +1,23 @@
+import type { AppError } from "../core/errors.ts";
 import type { Principal } from "../core/identity.ts";
 import type { Trace } from "../core/trace.ts";
+
+/** The token of a request, for what outlasts the request. */
+export type HeldToken = {
+  /** From then on it is taken no more, in milliseconds since 1970. */
+  expiresAt: number;
+  /** Whether it would still be taken: its key may be withdrawn. Throws where that cannot be found out now. */
+  isValid(): Promise<boolean>;
+};
 
 /** What a request carries through Hono. */
 export type HttpEnv = {
   Variables: {
     principal: Principal;
+    /** undefined for a service with a key, and for anybody where there is no authentication. */
+    token?: HeldToken | undefined;
+    /** Why it could not be found out who calls. */
+    refusal?: AppError | undefined;
     requestId: string;
     /** The path under which clients reach the service, where it is not the root. */
     basePath?: string;
@@ -17,9 +30,9 @@ export type HttpEnv = {
   };
   Bindings: {
     /** Bun cuts a connection that is silent, also one that waits for its answer; Node does not, and has no such function. */
-    holdOpen?: (request: Request) => () => void;
+    holdOpen?: () => () => void;
     /** The address of the connection: Bun's way to tell, and Node's. */
-    address?: (request: Request) => string | undefined;
+    address?: () => string | undefined;
     incoming?: { socket: { remoteAddress?: string | undefined } };
   };
 };

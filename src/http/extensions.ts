@@ -2,21 +2,24 @@ import { z } from "@hono/zod-openapi";
 import { invalid } from "../core/errors.ts";
 import { refuseHistory } from "../core/extensions.ts";
 import type { NewExtension } from "../core/posting.ts";
+import { absentIfNull } from "./absent.ts";
 import { anyObject } from "./schemas.ts";
 import { MOST_JSON, MOST_LEVELS } from "./sessions.ts";
 
 /** What may hang on a message. */
 
-const attachment = z.object({
-  url: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }).max(2048),
-  name: z.string().min(1).max(255).optional(),
-  mime_type: z
-    .string()
-    .regex(/^[\w.+-]+\/[\w.+-]+$/, "must look like image/png")
-    .max(127)
-    .optional(),
-  size: z.int().min(0).optional(),
-});
+const attachment = absentIfNull(
+  z.object({
+    url: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }).max(2048),
+    name: z.string().min(1).max(255).optional(),
+    mime_type: z
+      .string()
+      .regex(/^[\w.+-]+\/[\w.+-]+$/, "must look like image/png")
+      .max(127)
+      .optional(),
+    size: z.int().min(0).optional(),
+  }),
+);
 const reaction = z.object({ emoji: z.string().min(1).max(64) });
 const KNOWN = { attachment, reaction };
 
@@ -24,6 +27,7 @@ const TYPE = /^[a-z][a-z0-9_.-]{0,63}$/;
 const TYPE_RULE = "must be 1 to 64 of a-z, 0-9, _, . and -, and begin with a letter";
 
 const text = (maxLength: number) => ({ type: "string" as const, minLength: 1, maxLength });
+const orNull = (type: "string" | "integer") => ({ type: [type, "null" as const] });
 const holding = (types: string[], data: object) => ({
   type: "object" as const,
   required: ["extension_type", "data"],
@@ -36,9 +40,9 @@ const ANY_OF = [
     required: ["url"],
     properties: {
       url: { type: "string", format: "uri", pattern: "^https?://", maxLength: 2048 },
-      name: text(255),
-      mime_type: { ...text(127), pattern: "^[\\w.+-]+/[\\w.+-]+$", example: "image/png" },
-      size: { type: "integer", minimum: 0, description: "In bytes." },
+      name: { ...text(255), ...orNull("string") },
+      mime_type: { ...text(127), ...orNull("string"), pattern: "^[\\w.+-]+/[\\w.+-]+$", example: "image/png" },
+      size: { ...orNull("integer"), minimum: 0, description: "In bytes." },
     },
   }),
   holding(["reaction"], { required: ["emoji"], properties: { emoji: text(64) } }),

@@ -29,6 +29,7 @@ export const statusOfCode = {
   queue_full: 429,
   quota_exceeded: 429,
   internal_error: 500,
+  issuer_unavailable: 503,
   provider_failed: 502,
   provider_unavailable: 503,
   provider_timeout: 504,

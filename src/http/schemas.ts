@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import type { Code } from "../core/errors.ts";
+import { absentIfNull } from "./absent.ts";
 import { statusOfCode } from "./problems.ts";
 
 /** In KiB of UTF-8. */
@@ -60,9 +61,13 @@ export const userQuery = z.object({
 /** A JSON object of the caller's own, for `bytes` of UTF-8 and `levels` of depth at most. */
 export const anyObject = (bytes: number, levels: number) =>
   z
-    .record(z.string(), z.json())
-    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= bytes, `must be at most ${bytes / 1024} KiB of JSON`)
+    .unknown() // what is too large is looked at no further: it could hold a mistake for every few bytes
+    .refine((value) => Buffer.byteLength(JSON.stringify(value) ?? "") <= bytes, {
+      error: `must be at most ${bytes / 1024} KiB of JSON`,
+      abort: true,
+    })
     .refine((value) => levelsOf(value) <= levels, `must be at most ${levels} levels deep`)
+    .pipe(z.record(z.string(), z.json()))
     .openapi({ type: "object", additionalProperties: true });
 
 function levelsOf(value: unknown): number {
@@ -102,7 +107,7 @@ export const streamed = {
   "text/event-stream": {
     schema: z.string().openapi({
       description:
-        "`turn.started`, `turn.status`, `message.delta`, `message.restart`, and last one of `turn.completed`, `turn.failed`, `turn.cancelled`.",
+        "`turn.started`, `turn.status`, `message.delta`, `message.restart`, and last one of `turn.completed`, `turn.failed`, `turn.cancelled`; or `token.expired`, where the token runs out before: the turn goes on, and its stream is followed with a new one.",
     }),
   },
 };
@@ -136,7 +141,7 @@ export const answers = <T extends z.ZodType>(schema: T, description: string) => 
 
 export const body = <T extends z.ZodType>(schema: T) => ({
   required: true,
-  content: { "application/json": { schema } },
+  content: { "application/json": { schema: absentIfNull(schema) } },
 });
 
 /** A body that may be absent altogether. */
@@ -184,7 +189,10 @@ export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsO
   return byStatus as ProblemsOf<C>;
 }
 
-const guarded = ["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const;
+const guarded = [
+  ...(["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const),
+  "issuer_unavailable",
+] as const;
 const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
 
 /** The responses for what may go wrong on a route, beside what may on every one. */

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
-import type { HttpEnv } from "./env.ts";
+import type { HeldToken, HttpEnv } from "./env.ts";
+import { whenExpired } from "./expiry.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
 import { holdOpen } from "./wait.ts";
@@ -15,6 +16,12 @@ export type Frame = { event: string; id?: string; data: unknown };
 export const frame = ({ event, id, data }: Frame): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 
+/** The last event of a stream whose token is taken no more; without an id, so that the client goes on where it was. */
+const EXPIRED = frame({
+  event: "token.expired",
+  data: { detail: "The token has expired; come again with a new one." },
+});
+
 type Streaming = {
   log: { error(fields: object, message: string): void };
   /** Ends the stream when it aborts: the client comes again. */
@@ -22,7 +29,7 @@ type Streaming = {
 };
 
 /**
- * Answers with an event stream. Each text that `texts` gives is one write; it is asked for the next only when the client
+ * Answers with an event stream, which ends with the token of its request. Each text that `texts` gives is one write; it is asked for the next only when the client
  * has taken the last. `signal` aborts when the client leaves; the generator is then returned from, wherever it stands.
  */
 export function eventStream(
@@ -42,23 +49,30 @@ export function eventStream(
     letGo();
     left();
   };
-  return c.body(streamOf(texts, { failed, done, until }), 200, headers);
+  return c.body(streamOf(texts, { failed, done, until, token: c.get("token") }), 200, headers);
 }
 
-type Ending = { failed(error: unknown): void; done(): void; until: AbortSignal | undefined };
+type Ending = {
+  failed(error: unknown): void;
+  done(): void;
+  until: AbortSignal | undefined;
+  token: HeldToken | undefined;
+};
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done, until }: Ending,
+  { failed, done, until, token }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
   const source = texts(leaving.signal);
   let beat: ReturnType<typeof setInterval> | undefined;
   let end = () => {};
+  let stopLooking = () => {};
   let missed = 0;
   function leave() {
     clearInterval(beat);
+    stopLooking();
     until?.removeEventListener("abort", end);
     leaving.abort();
     source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
@@ -73,6 +87,10 @@ function streamOf(
       };
       until?.addEventListener("abort", end);
       if (until?.aborted) return end();
+      stopLooking = whenExpired(token, () => {
+        controller.enqueue(encoder.encode(EXPIRED));
+        end();
+      });
       beat = setInterval(() => {
         if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(COMMENT));
         else if (++missed === BEATS_MISSED) {

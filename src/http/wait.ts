@@ -3,7 +3,7 @@ import type { HttpEnv } from "./env.ts";
 
 /** Keeps a connection from being cut for its silence until the returned function is called. */
 export function holdOpen(c: Context<HttpEnv>): () => void {
-  return c.env?.holdOpen?.(c.req.raw) ?? (() => {});
+  return c.env?.holdOpen?.() ?? (() => {});
 }
 
 /** Waits for a turn, however long its provider takes. */

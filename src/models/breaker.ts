@@ -15,8 +15,8 @@ const COOLDOWN_MOST_MS = 4_000;
 const RETRY_AFTER_MOST_MS = 300_000;
 /** While a probe is out, the others look again after this, in milliseconds. */
 const PROBE_LOOK_MS = 100;
-/** Targets are named by requests, so their number has to be bounded here. */
-const CIRCUITS_MOST = 1_000;
+/** Of targets that only requests name: whoever makes names up must not push out a target that is configured. */
+const UNLISTED_MOST = 1_000;
 
 /** What says that a target is not well. Other failures are the request's, or the caller's. */
 const AGAINST: ReadonlySet<Outcome> = new Set<FailureKind>([
@@ -48,10 +48,17 @@ type Circuit = {
 
 /**
  * Keeps turns away from targets that fail. A circuit opens after three failures in a row, for a cooldown that doubles up
- * to 4 s, or after a 429 for its Retry-After; then it lets one probe through, whose first text closes it.
+ * to 4 s, or after a 429 for its Retry-After; then it lets one probe through, whose first text closes it. The circuits of
+ * `configured` targets are never given up for others.
  */
-export function createBreaker(clock: () => number) {
-  const circuits = new Map<string, Circuit>();
+export function createBreaker(clock: () => number, configured: ReadonlySet<string>) {
+  const listed = new Map<string, Circuit>();
+  const unlisted = new Map<string, Circuit>();
+  const circuitsWith = (target: string) => (configured.has(target) ? listed : unlisted);
+  const circuits = {
+    get: (target: string) => circuitsWith(target).get(target),
+    delete: (target: string) => circuitsWith(target).delete(target),
+  };
 
   /** Milliseconds until asking for a pass makes sense; 0 where there is one. */
   function waitMs(target: string): number {
@@ -106,10 +113,10 @@ export function createBreaker(clock: () => number) {
   }
 
   function add(target: string): Circuit {
-    const [oldest] = circuits.keys();
-    if (oldest !== undefined && circuits.size >= CIRCUITS_MOST) circuits.delete(oldest);
+    const [oldest] = unlisted.keys();
+    if (oldest !== undefined && unlisted.size >= UNLISTED_MOST) unlisted.delete(oldest);
     const circuit: Circuit = { failures: 0, cooldownMs: 0, openUntil: null, probing: false, last: null };
-    circuits.set(target, circuit);
+    circuitsWith(target).set(target, circuit);
     return circuit;
   }
 

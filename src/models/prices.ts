@@ -9,22 +9,26 @@ export type PriceOf = (usage: Usage) => number | null;
 export type Prices = ReturnType<typeof createPrices>;
 
 const FREE: PriceOf = () => 0;
-/** Models are named by requests, so what is remembered of them has to be bounded. */
-const REMEMBERED_MOST = 1_000;
+/** Of models that only requests name: whoever makes names up must not take the place of a target that is configured. */
+const UNLISTED_MOST = 1_000;
+
+/** `vendors`: the providers at their vendors' own addresses. `configured`: the targets whose prices are always remembered. */
+type Known = { vendors: ReadonlySet<string>; configured: ReadonlySet<string> };
 
 /**
- * The prices of targets: from the configuration, else from the kept table for models at their vendors' own addresses
- * (`vendors`, by the provider's name). undefined where nobody knows: a model at another address may cost anything.
+ * The prices of targets: from the configuration, else from the kept table for models at their vendors' own addresses.
+ * undefined where nobody knows: a model at another address may cost anything.
  */
-export function createPrices(overrides: ReadonlyMap<string, Price>, vendors: ReadonlySet<string>) {
+export function createPrices(overrides: ReadonlyMap<string, Price>, { vendors, configured }: Known) {
   const remembered = new Map<string, PriceOf | undefined>([["echo/echo", FREE]]);
   for (const [target, price] of overrides) remembered.set(target, at(price));
+  let unlisted = 0;
 
   return async function priceOf(target: string): Promise<PriceOf | undefined> {
     if (remembered.has(target)) return remembered.get(target);
     const [provider = "", model] = [target.slice(0, target.indexOf("/")), target.slice(target.indexOf("/") + 1)];
     const price = vendors.has(provider) ? await listed(provider, model) : undefined;
-    if (remembered.size < REMEMBERED_MOST) remembered.set(target, price);
+    if (configured.has(target) || unlisted++ < UNLISTED_MOST) remembered.set(target, price);
     return price;
   };
 }

@@ -78,8 +78,9 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
   if (config.runpod) providers.set("runpod", runpod({ ...config.runpod, transport }).provider);
   const aliases = new Map([...defaultAliases(config), ...config.aliases]);
 
-  const priceOf = createPrices(config.prices ?? new Map(), vendorsOf(config));
-  const breaker = createBreaker(() => performance.now());
+  const configured = new Set([...aliases.values()].flat());
+  const priceOf = createPrices(config.prices ?? new Map(), { vendors: vendorsOf(config), configured });
+  const breaker = createBreaker(() => performance.now(), configured);
 
   let firstListed: string | undefined;
   async function askFirstListed(signal: AbortSignal): Promise<string> {

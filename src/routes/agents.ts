@@ -34,7 +34,11 @@ const agentEvents = createRoute({
   responses: {
     200: {
       description: "The sessions as they change",
-      content: { "text/event-stream": { schema: z.string().openapi({ description: "`session` events." }) } },
+      content: {
+        "text/event-stream": {
+          schema: z.string().openapi({ description: "`session` events; last, `token.expired`." }),
+        },
+      },
     },
     ...problems(),
   },

@@ -27,7 +27,7 @@ const events = createRoute({
   tags,
   summary: "What changes in a session, as it changes",
   description:
-    "First everything that changed after the revision in `Last-Event-ID` or `after` (without either: everything), then what changes from now on.",
+    "First everything that changed after the revision in `Last-Event-ID` or `after` (without either: everything), then what changes from now on. The stream ends with the token of its request, and says so by `token.expired`: come again with a new one and the last id.",
   request: {
     params,
     query: userQuery.extend({
@@ -51,7 +51,7 @@ const events = createRoute({
         "text/event-stream": {
           schema: z.string().openapi({
             description:
-              "`session` and `message`, as they stand after a change, with the revision as id where it is the last row of that revision; without id `message.delta` and `typing`.",
+              "`session` and `message`, as they stand after a change, with the revision as id where it is the last row of that revision; without id `message.delta`, `typing` and, last, `token.expired`.",
           }),
         },
       },
@@ -69,7 +69,9 @@ const typing = createRoute({
   request: {
     params,
     query: userQuery,
-    body: body(z.object({ sender_id: callerId, typing: z.boolean() }).openapi("SessionsTyping")),
+    body: body(
+      z.object({ sender_id: callerId, typing: z.boolean(), user_id: callerId.optional() }).openapi("SessionsTyping"),
+    ),
   },
   responses: { 204: { description: "They are told" }, ...bodyProblems("not_found", "session_ended") },
 });
@@ -95,9 +97,9 @@ export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
   });
 
   router.openapi(typing, async (c) => {
-    const { sender_id: senderId, typing } = c.req.valid("json");
+    const { sender_id: senderId, typing, user_id } = c.req.valid("json");
     const { session_id: conversationId } = c.req.valid("param");
-    const actor = actorOf(c);
+    const actor = actorOf(c, user_id);
     if (actor.sees !== "all" && senderId !== actor.self) {
       throw new AppError("forbidden", "sender_id must be the caller's own id.");
     }

@@ -98,7 +98,6 @@ export function streamChat({ stream, streamInbox }: Services, issueToken: IssueT
       // What an agent or an admin sees of others here does not make it one of them there.
       if (actor.userId !== actor.self) throw new AppError("forbidden", "A token is for one's own user.");
       const { token, apiKey, userId, expiresAt } = await issueToken(actor.self);
-      c.header("Cache-Control", "no-store");
       return c.json({ token, api_key: apiKey, user_id: userId, expires_at: timeOf(expiresAt) }, 200);
     });
   }

@@ -13,6 +13,7 @@ import { createRouter } from "../http/router.ts";
 import {
   answers,
   bodyProblems,
+  callerId,
   id,
   json,
   optionalBody,
@@ -116,7 +117,12 @@ const again = createRoute({
     params: messageParams,
     query: userQuery,
     headers: keyHeader,
-    body: optionalBody(z.object(turnOptions).omit({ if_busy: true }).openapi("TurnsRegenerate")),
+    body: optionalBody(
+      z
+        .object({ user_id: callerId.optional(), ...turnOptions })
+        .omit({ if_busy: true })
+        .openapi("TurnsRegenerate"),
+    ),
   },
   responses: {
     200: answers(Regenerated, "The new answer"),
@@ -156,7 +162,7 @@ export function turns({ db, turns, log }: Services) {
 
   router.openapi(again, async (c) => {
     const body = c.req.valid("json");
-    const actor = actorOf(c);
+    const actor = actorOf(c, body.user_id);
     const { message_id: messageId } = c.req.valid("param");
     const turn = await regenerate(turns, actor, { messageId, ...optionsOf(c, actor, body) });
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);

@@ -191,6 +191,13 @@ describe("buckets of this process", () => {
     expect(remaining("kept")).toBe(0);
   });
 
+  it("of users are not forgotten for the addresses of strangers", () => {
+    const buckets = localBuckets({ count: 1, windowMs: 1e9 }, () => 0);
+    buckets.take("user:alice");
+    for (let i = 0; i < 100_010; i++) buckets.take(`ip:other-${i}`);
+    expect(buckets.take("user:alice")).toMatchObject({ allowed: false });
+  });
+
   it("remember the one that is asked for, however full they are", () => {
     const buckets = localBuckets({ count: 1, windowMs: 1e9 }, () => 0);
     buckets.take("old");

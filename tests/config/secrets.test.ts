@@ -6,7 +6,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { variables } from "../../src/config.ts";
 import { openLog } from "../../src/http/log.ts";
+import { hiding, secretsIn } from "../../src/secrets.ts";
 import { as, SECRET } from "../support/app.ts";
 import { freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
@@ -28,9 +30,12 @@ const SECRETS = {
   redis: "marker-of-redis",
   keys: "marker-of-the-key-server",
   stream: "marker-of-stream",
+  hook: "marker-of-a-webhook-address",
+  webhook: "marker-of-what-webhooks-are-signed-with",
 };
+const webhook = Buffer.from(SECRETS.webhook).toString("base64");
 const digest = createHash("sha256").update(SECRETS.service).digest("hex");
-const forbidden = [...Object.values(SECRETS), ...Object.values(SECRETS).map(encodeURIComponent), digest];
+const forbidden = [...Object.values(SECRETS), ...Object.values(SECRETS).map(encodeURIComponent), digest, webhook];
 
 function expectNoSecret(text: string): void {
   for (const secret of forbidden) expect(text).not.toContain(secret);
@@ -74,6 +79,8 @@ beforeAll(async () => {
     STREAM_API_KEY: "key",
     STREAM_SECRET: SECRETS.stream,
     STREAM_BASE_URL: `${at}/stream`,
+    WEBHOOK_URL: `${at}/hook?token=${SECRETS.hook}`,
+    WEBHOOK_SECRET: `whsec_${webhook}`,
     DATABASE_URL: wire.url,
     REDIS_URL: `redis://:${SECRETS.redis}@127.0.0.1:${await freePort()}/0`,
     TURN_TIMEOUT_MS: "3000",
@@ -116,7 +123,7 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     const { authorization = "" } = await as("alice");
     const [, payload, signature] = authorization.split(".");
     const foreign = `${Buffer.from('{"alg":"RS256","kid":"x"}').toString("base64url")}.${payload}.${signature}`;
-    expect(await call("/chats", undefined, { authorization: `Bearer ${foreign}` })).toBe(401);
+    expect(await call("/chats", undefined, { authorization: `Bearer ${foreign}` })).toBe(503);
 
     service.signal("SIGUSR2");
     const log = () => service.lines.join("\n");
@@ -135,6 +142,38 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     expect(log()).not.toMatch(new RegExp(`${TEXT}|alice|\\bfrom "`)); // a statement, or what it was given
     expectNoSecret(answers.join("\n"));
   });
+});
+
+/** Names of variables that sound like a secret, and hold none. */
+const PLAIN: Record<string, string> = {
+  STREAM_API_KEY: "Stream's clients are told it",
+  DAILY_TOKENS_PER_USER: "these are a model's tokens",
+};
+
+it("every variable that sounds like a secret is marked as one where it is defined", () => {
+  const named = variables.filter(({ name }) => /KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|URL/.test(name));
+  const forgotten = named.filter(
+    ({ name, secret }) => secret === null && !/_TIMEOUT_MS$/.test(name) && !(name in PLAIN),
+  );
+  expect(forgotten.map(({ name }) => name)).toEqual([]);
+  expect(named.length).toBeGreaterThan(10);
+});
+
+it("every variable that is marked is cut out of what is written", () => {
+  const marked = variables.flatMap(({ name, secret }) => (secret ? [{ name, secret }] : []));
+  const marker = "a-marker-of-the-test";
+  for (const { name, secret } of marked) {
+    const value = {
+      whole: marker,
+      "signing key": `whsec_${Buffer.from(marker).toString("base64")}`,
+      "in the address": `https://user:${marker}@host.example/?key=${marker}`,
+      digests: `crm:user:${digest}`,
+    }[secret];
+    const shown = hiding(secretsIn({ [name]: value }))(`it was ${value}, ${marker} once it was decoded`);
+    expect(shown, name).toMatch(/^it was .*…/);
+    if (secret !== "digests") expect(shown, name).not.toContain(marker);
+    expect(shown, name).not.toContain(digest);
+  }
 });
 
 it("fields are cut out by their names, and errors by what hangs on them", () => {

@@ -85,10 +85,10 @@ describe("a caller acts", () => {
       actor: { ...ada, sees: "own", owner: "ada" },
     },
     {
-      who: "a service that names a user for the whole request and another in it",
+      who: "a service that names the same user for the whole request and in it",
       principal: service("agent", "ada"),
-      named: "bob",
-      actor: { self: "bob", sees: "live", owner: "bob", userId: "bob" },
+      named: "ada",
+      actor: { self: "ada", sees: "live", owner: "ada", userId: "ada" },
     },
     {
       who: "a service that may see all, and names nobody",
@@ -98,6 +98,10 @@ describe("a caller acts", () => {
     },
   ])("as $who", ({ principal, named, actor }) => {
     expect(actAs(principal, named)).toEqual(actor);
+  });
+
+  it.each(["user", "agent", "admin"] as const)("as nobody, being a service (%s) that names two users", (role) => {
+    expect(() => actAs(service(role, "ada"), "bob")).toThrow(expect.objectContaining({ code: "forbidden" }));
   });
 
   it.each(["bob", "Ada", " ada", ""])("never as somebody else, being a user: “%s” is forbidden", (named) => {

@@ -53,7 +53,7 @@ describe("headers", () => {
     },
   );
 
-  it("keep a browser from making anything of an answer, whatever it is", async () => {
+  it("keep a browser from making anything of an answer, and caches from keeping it, whatever it is", async () => {
     for (const [status, called] of await every()) {
       expect([called.status, Object.fromEntries(called.headers)]).toEqual([
         status,
@@ -62,6 +62,7 @@ describe("headers", () => {
           "x-frame-options": expect.stringMatching(/DENY|SAMEORIGIN/),
           "referrer-policy": "no-referrer",
           "content-security-policy": expect.stringContaining("default-src 'none'"),
+          "cache-control": "no-store",
         }),
       ]);
     }
@@ -127,7 +128,10 @@ describe("CORS", () => {
       const preflight = await parts.app.call("OPTIONS", "/chats/x", undefined, asks(origin));
       expect(preflight.status).toBe(204);
       expect(allowed(preflight)).toBe(origin);
-      expect(preflight.headers.get("access-control-allow-methods")).toMatch(/PATCH/);
+      const methods = preflight.headers.get("access-control-allow-methods")?.split(/, ?/) ?? [];
+      const { paths } = (await parts.app.call("GET", "/openapi.json")).json;
+      const taken = Object.values<object>(paths).flatMap((operations) => Object.keys(operations));
+      expect(methods.toSorted()).toEqual([...new Set([...taken.map((name) => name.toUpperCase()), "HEAD"])].toSorted());
       expect(preflight.headers.get("access-control-allow-headers")).toMatch(/authorization/i);
       expect(preflight.headers.get("x-request-id")).toBeTruthy();
     });

@@ -101,7 +101,7 @@ describe("a hostile body", () => {
     expect(roles).toEqual(["user", "assistant"]);
   });
 
-  it.each(["1e999", "-1e999", "9007199254740993", "-0", "0", "1.5", '"7"', "null", "true", "1e400"])(
+  it.each(["1e999", "-1e999", "9007199254740993", "-0", "0", "1.5", '"7"', "true", "1e400"])(
     "has no %s where a whole number is wanted",
     async (number) => {
       const refused = await post("/api/chat/send", `{"message":"x","max_tokens":${number}}`);

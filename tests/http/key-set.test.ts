@@ -8,7 +8,7 @@ import {
   type KeyServer,
   now,
   saying,
-  signBy,
+  sign,
   silent,
   startKeyServer,
 } from "../support/http-keys.ts";
@@ -20,18 +20,20 @@ const BOUND_MS = 4_000;
 let first: IssuerKey;
 let second: IssuerKey;
 let third: IssuerKey;
+let fourth: IssuerKey;
 beforeAll(async () => {
-  [first, second, third] = await Promise.all([
+  [first, second, third, fourth] = await Promise.all([
     issuerKey("RS256", "first"),
     issuerKey("ES256", "second"),
     issuerKey("RS256", "third"),
+    issuerKey("RS256", "fourth"),
   ]);
 });
 
 type World = {
   server: KeyServer;
-  /** Whether a token that is signed by this key is believed. */
-  knows(key: IssuerKey): Promise<boolean>;
+  /** Whether a token that is signed by this key is believed; "503" where that cannot be said. */
+  knows(key: IssuerKey, header?: { kid?: string }): Promise<boolean | "503">;
   logged: { fields: object; text: string }[];
 };
 
@@ -44,8 +46,17 @@ async function givenServer(answer: KeyAnswer): Promise<World> {
     { JWT_SECRET: undefined, JWT_JWKS_URL: server.url, JWT_ISSUER: undefined, JWT_AUDIENCE: undefined },
     log as Parameters<typeof tokenReader>[1],
   );
-  const knows = async (key: IssuerKey) =>
-    (await readToken(await signBy(key, { sub: "ann", exp: now() + 3600 }))) !== undefined;
+  const knows: World["knows"] = async (key, { kid } = { kid: key.kid }) => {
+    const header = { alg: key.alg, ...(kid !== undefined && { kid }) };
+    const token = await sign({ sub: "ann", exp: now() + 3600 }, key.key, header);
+    return readToken(token).then(
+      (found) => found !== undefined,
+      (error: { code?: string; details?: object }) => {
+        expect(error).toMatchObject({ code: "issuer_unavailable", details: { retryAfterS: 5 } });
+        return "503" as const;
+      },
+    );
+  };
   return { server, knows, logged };
 }
 
@@ -83,6 +94,14 @@ describe("a key set", () => {
     expect(logged).toEqual([]);
   });
 
+  it("of several keys finds the one that has signed a token without a kid", async () => {
+    const { knows } = await givenServer([first.jwk, second.jwk, third.jwk]);
+    expect(await Promise.all([first, second, third].map((key) => knows(key, {})))).toEqual([true, true, true]);
+    expect(await knows(fourth, {})).toBe(false);
+    const { knows: knowsOne } = await givenServer([first.jwk]);
+    expect([await knowsOne(first, {}), await knowsOne(third, {})]).toEqual([true, false]);
+  });
+
   it("forgets a key that was withdrawn, ten minutes later", async () => {
     const { server, knows } = await givenServer([first.jwk, second.jwk]);
     expect(await knows(first)).toBe(true);
@@ -108,33 +127,36 @@ const failing: [string, () => KeyAnswer][] = [
 
 describe("while the key server", () => {
   it.each(failing)(
-    "%s, keys that are known go on to be, others are not let in, and the log says why once",
+    "%s, keys that are known go on to be, others are told to come again, and the log says why once",
     async (_, broken) => {
       const { server, knows, logged } = await givenServer([first.jwk]);
       expect(await knows(first)).toBe(true);
       server.answer(broken());
       pass(11 * MINUTE);
       expect(await knows(first)).toBe(true);
-      expect(await Promise.all([knows(third), knows(third), knows(first)])).toEqual([false, false, true]);
+      expect(await Promise.all([knows(third), knows(third), knows(first)])).toEqual(["503", "503", true]);
       expect(logged).toEqual([{ fields: { err: expect.any(Error) }, text: expect.stringContaining("JWT_JWKS_URL") }]);
     },
   );
 
-  it.each(failing)("%s from the start nobody is let in; once it answers, everybody is", async (_, broken) => {
-    const { server, knows, logged } = await givenServer(broken());
-    for (let i = 0; i < 5; i++) expect(await knows(third)).toBe(false);
-    expect([server.asked(), logged.length]).toEqual([1, 1]);
-    server.answer([third.jwk]);
-    pass(6_000);
-    expect(await knows(third)).toBe(true);
-  });
+  it.each(failing)(
+    "%s from the start everybody is told to come again; once it answers, everybody is let in",
+    async (_, broken) => {
+      const { server, knows, logged } = await givenServer(broken());
+      for (let i = 0; i < 5; i++) expect(await knows(third)).toBe("503");
+      expect([server.asked(), logged.length]).toEqual([1, 1]);
+      server.answer([third.jwk]);
+      pass(6_000);
+      expect(await knows(third)).toBe(true);
+    },
+  );
 
   it("is gone, keys that are known go on to be", async () => {
     const { server, knows, logged } = await givenServer([first.jwk]);
     expect(await knows(first)).toBe(true);
     await server.close();
     pass(11 * MINUTE);
-    expect([await knows(first), await knows(second), await knows(first)]).toEqual([true, false, true]);
+    expect([await knows(first), await knows(second), await knows(first)]).toEqual([true, "503", true]);
     expect(logged).toHaveLength(1);
   });
 
@@ -143,15 +165,22 @@ describe("while the key server", () => {
     expect([await knows(third), await knows(first)]).toEqual([false, true]);
   });
 
+  it("publishes null and other things beside keys, the keys count", async () => {
+    const odd = [null, 1, "two", []] as unknown as IssuerKey["jwk"][];
+    const { knows, logged } = await givenServer([...odd, first.jwk]);
+    expect([await knows(first), await knows(third)]).toEqual([true, false]);
+    expect(logged).toEqual([]);
+  });
+
   it("is silent, or never ends its answer, nobody waits for long, and nobody after the first at all", async () => {
     await Promise.all(
       [silent, halting].map(async (broken) => {
         const { server, knows, logged } = await givenServer(broken);
         const started = performance.now();
-        expect(await Promise.all([knows(first), knows(second), knows(first)])).toEqual([false, false, false]);
+        expect(await Promise.all([knows(first), knows(second), knows(first)])).toEqual(["503", "503", "503"]);
         const waited = performance.now();
         expect(waited - started).toBeLessThan(BOUND_MS);
-        expect(await knows(first)).toBe(false);
+        expect(await knows(first)).toBe("503");
         expect(performance.now() - waited).toBeLessThan(1_000);
         expect([server.asked(), logged.length]).toEqual([1, 1]);
       }),

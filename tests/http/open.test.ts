@@ -88,6 +88,11 @@ describe.each(databases)("an open service on $database", ({ fresh }) => {
     expect((await call("GET", `/chats/${id}?user_id=kim`, undefined, from("lee"))).status).toBe(200);
   });
 
+  it("refuses a body that names another user than the query", async () => {
+    expectProblem(await call("POST", "/chats?user_id=pia", { user_id: "quy" }), 403, "forbidden");
+    expect((await call("POST", "/chats?user_id=pia", { user_id: "pia" })).status).toBe(201);
+  });
+
   // "user_id is optional everywhere", in "body or query": whichever of the two a caller chooses.
   it("takes a user_id in the query of a route that has a body, and in the body of one that has a query", async () => {
     expect((await call("POST", "/chats?user_id=mia", {})).json.user_id).toBe("mia");
@@ -135,8 +140,73 @@ describe("an open service", () => {
   declares(parts);
 });
 
+/** What browsers say of a request that a page of another site made them send, with a body and without. */
+const foreign: [string, Record<string, string>][] = [
+  ["another site", { "sec-fetch-site": "cross-site", origin: "http://evil.example" }],
+  ["another site, in a browser without Sec-Fetch-Site", { origin: "http://evil.example" }],
+  ["another site, without an Origin", { "sec-fetch-site": "cross-site" }],
+  ["another port", { "sec-fetch-site": "same-site", origin: "http://localhost:3000" }],
+  ["another port, in a browser without Sec-Fetch-Site", { origin: "http://localhost:3000" }],
+  ["a page without an origin of its own", { origin: "null" }],
+];
+const own: [string, Record<string, string>][] = [
+  ["no browser", {}],
+  ["its own documentation", { "sec-fetch-site": "same-origin", origin: "http://localhost:8000" }],
+  ["its own documentation, in a browser without Sec-Fetch-Site", { origin: "http://localhost:8000" }],
+  ["its own documentation, behind a proxy", { "sec-fetch-site": "same-origin", origin: "https://chat.example" }],
+  ["a person", { "sec-fetch-site": "none" }],
+];
+
+describe("an open service, asked by a web page", () => {
+  const parts = useApp({ ALLOWED_ORIGINS: "https://app.example" });
+  const host = { host: "localhost:8000" };
+  const call = (method: string, path: string, body?: unknown, headers = {}) =>
+    parts.app.call(method, path, body, { ...host, ...headers });
+  const chats = async (): Promise<number> => (await call("GET", "/chats")).json.total;
+
+  it.each(foreign)("lets %s change nothing", async (_, from) => {
+    const { id } = (await call("POST", "/chats", {})).json;
+    const before = await chats();
+    for (const [method, path, body] of [
+      ["POST", "/chats", undefined],
+      ["POST", "/chats", {}],
+      ["POST", "/conversations", undefined],
+      ["POST", "/api/v1/chats", undefined],
+      ["POST", "/api/v1/sessions?user_id=ann", undefined],
+      ["POST", `/api/v1/sessions/${id}/end`, undefined],
+      ["POST", "/api/chat/send", { message: "x" }],
+      ["PATCH", `/chats/${id}`, { title: "x" }],
+      ["DELETE", `/chats/${id}`, undefined],
+    ] as const) {
+      const called = await call(method, path, body, from);
+      expectProblem(called, 403, "forbidden");
+      expect(called.json.detail).toContain("ALLOWED_ORIGINS");
+    }
+    expect(await chats()).toBe(before);
+    expect(parts.provider.asked).toEqual([]);
+    expect((await call("GET", "/chats", undefined, from)).status).toBe(200); // which the page is not shown
+  });
+
+  it.each(own)("lets %s change what it likes", async (_, from) => {
+    expect((await call("POST", "/chats", undefined, from)).status).toBe(201);
+    expect((await call("POST", "/chats", {}, from)).status).toBe(201);
+  });
+
+  it("lets a page of a listed origin change what it likes", async () => {
+    const from = { "sec-fetch-site": "cross-site", origin: "https://app.example" };
+    expect((await call("POST", "/chats", {}, from)).status).toBe(201);
+  });
+
+  declares(parts);
+});
+
 describe("an open service with ALLOW_OPEN=true", () => {
   const parts = useApp({ ALLOW_OPEN: "true" });
+
+  it.each(foreign)("lets %s change nothing", async (_, from) => {
+    const called = await parts.app.call("POST", "/chats", undefined, { host: "chat.example", ...from });
+    expectProblem(called, 403, "forbidden");
+  });
 
   it.each(["localhost", "evil.example.com", "192.168.1.10:8000"])("answers at %s", async (host) => {
     expect((await parts.app.call("GET", "/chats", undefined, { host })).status).toBe(200);

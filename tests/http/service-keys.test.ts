@@ -17,6 +17,9 @@ const SERVICES: [string, Record<string, string>][] = [
   ["admin", ops],
 ];
 
+type Schema = { $ref?: string; properties?: object; allOf?: Schema[] };
+type Operation = { requestBody?: { content: Record<string, { schema?: Schema }> } };
+
 describe.each(databases)("services with keys, on $database,", ({ fresh }) => {
   const parts = useApp({ API_KEYS: API_KEYS.join(","), JWT_SECRET: SECRET }, fresh);
   const call: typeof parts.app.call = (...args) => parts.app.call(...args);
@@ -52,18 +55,68 @@ describe.each(databases)("services with keys, on $database,", ({ fresh }) => {
     expectProblem(await call("GET", "/chats", undefined, basic), 401, "unauthorized");
   });
 
+  it.each(SERVICES)("as %s act for the user named in the body, the query or X-User-Id", async (_, who) => {
+    const [body, query, header] = [newUser(), newUser(), newUser()];
+    const made = async (path: string, sent: object, headers = {}) =>
+      (await call("POST", path, sent, { ...who, ...headers })).json.user_id;
+    expect(await made("/chats", { user_id: body })).toBe(body);
+    expect(await made(`/chats?user_id=${query}`, {})).toBe(query);
+    expect(await made("/chats", {}, { "x-user-id": header })).toBe(header);
+    expect(await made(`/chats?user_id=${body}`, { user_id: body }, { "x-user-id": body })).toBe(body);
+    for (const user of [query, header]) expect(await chatsOf(await as(user))).toHaveLength(1);
+  });
+
   it.each(SERVICES)(
-    "as %s act for the user named in the body, the query or X-User-Id, in that order",
+    "as %s are refused where a request names two different users, and change nothing",
     async (_, who) => {
-      const [body, query, header] = [newUser(), newUser(), newUser()];
-      const made = async (path: string, sent: object, headers = {}) =>
-        (await call("POST", path, sent, { ...who, ...headers })).json.user_id;
-      expect(await made(`/chats?user_id=${query}`, { user_id: body }, { "x-user-id": header })).toBe(body);
-      expect(await made(`/chats?user_id=${query}`, {}, { "x-user-id": header })).toBe(query);
-      expect(await made("/chats", {}, { "x-user-id": header })).toBe(header);
-      for (const user of [body, query, header]) expect(await chatsOf(await as(user))).toHaveLength(1);
+      const [ann, bob] = [newUser(), newUser()];
+      const id = await chatOf(ann);
+      const fromBob = { ...who, "x-user-id": bob };
+      const refused = [
+        await call("GET", `/chats/${id}?user_id=${ann}`, undefined, fromBob),
+        await call("GET", `/chats?user_id=${ann}`, undefined, fromBob),
+        await call("GET", `/api/v1/users/${ann}/sessions`, undefined, fromBob),
+        await call("GET", `/api/v1/users/${ann}/sessions?user_id=${bob}`, undefined, who),
+        await call("GET", `/api/v1/queue?user_id=${ann}&user_id=${bob}`, undefined, desk),
+        await call("POST", "/chats", { user_id: ann }, fromBob),
+        await call("POST", `/chats?user_id=${bob}`, { user_id: ann }, who),
+        await call("POST", "/api/chat/send", { message: "x", conversation_id: id, user_id: ann }, fromBob),
+        await call("PATCH", `/chats/${id}`, { title: "x", user_id: ann }, fromBob),
+        await call("DELETE", `/chats/${id}?user_id=${ann}`, undefined, fromBob),
+        await call("POST", `/api/v1/sessions/${id}/typing`, { sender_id: ann, typing: true, user_id: ann }, fromBob),
+        await call("POST", `/api/v1/messages/${id}/regenerate`, { user_id: ann }, fromBob),
+      ];
+      for (const called of refused) {
+        expectProblem(called, 403, "forbidden");
+        expect(called.json.detail).toContain("two different users");
+      }
+      expect(await chatsOf(await as(ann))).toEqual([id]);
+      expect(await chatsOf(await as(bob))).toEqual([]);
     },
   );
+
+  it("are nobody's guess: a body that names another user than the query is refused for everybody", async () => {
+    const [ann, bob] = [newUser(), newUser()];
+    for (const who of [await as(ann), await as("root", "admin"), await as("eve", "agent")]) {
+      expectProblem(await call("POST", `/chats?user_id=${bob}`, { user_id: ann }, who), 403, "forbidden");
+    }
+  });
+
+  it("may name a user in the body of every route that takes one", async () => {
+    const { json } = await call("GET", "/openapi.json");
+    const properties = (schema: Schema): string[] => {
+      const named = schema.$ref === undefined ? schema : json.components.schemas[schema.$ref.split("/").at(-1) ?? ""];
+      return [...Object.keys(named.properties ?? {}), ...(named.allOf ?? []).flatMap(properties)];
+    };
+    const bodies = Object.entries<Record<string, Operation>>(json.paths).flatMap(([path, operations]) =>
+      Object.entries(operations).flatMap(([method, { requestBody }]) => {
+        const schema = path.startsWith("/webhooks/") ? undefined : requestBody?.content["application/json"]?.schema;
+        return schema ? [[`${method} ${path}`, properties(schema)] as const] : [];
+      }),
+    );
+    expect(bodies.length).toBeGreaterThan(10);
+    for (const [operation, names] of bodies) expect(names, operation).toContain("user_id");
+  });
 
   it.each([
     ["crm", crm],
@@ -122,6 +175,16 @@ describe.each(databases)("services with keys, on $database,", ({ fresh }) => {
     expect(other.id).not.toBe(first.id);
     expect(await keyed(bob)).toEqual(other);
     expect(await keyed(ann, await as(ann))).toEqual(first);
+  });
+
+  it("name the same user in UTF-8, which most clients write, and in Latin-1, as browsers do", async () => {
+    const user = `José-${newUser()}`;
+    const utf8 = { ...crm, "x-user-id": Buffer.from(user, "utf8").toString("latin1") };
+    const latin1 = { ...crm, "x-user-id": user };
+    for (const who of [utf8, latin1]) expect((await call("POST", "/chats", {}, who)).json.user_id).toBe(user);
+    expect(await chatsOf(crm, `?user_id=${encodeURIComponent(user)}`)).toHaveLength(2);
+    const emoji = { ...crm, "x-user-id": Buffer.from("日本🐕", "utf8").toString("latin1") };
+    expect((await call("POST", "/chats", {}, emoji)).json.user_id).toBe("日本🐕");
   });
 
   it("are told where they name nobody who can be", async () => {

@@ -7,7 +7,7 @@ let now: number;
 let breaker: Breaker;
 beforeEach(() => {
   now = 50_000;
-  breaker = createBreaker(() => now);
+  breaker = createBreaker(() => now, new Set([T]));
 });
 
 function enter(target = T): Pass {
@@ -184,9 +184,16 @@ describe("a circuit", () => {
     expect(breaker.waitMs(T)).toBe(300_000);
   });
 
-  it("is forgotten before there are too many of them", () => {
+  it("of a target that nobody configured is forgotten before there are too many of them", () => {
+    for (let n = 0; n < 3; n++) enter("openai/first").end("overloaded", null);
+    expect(breaker.state("openai/first")).toBe("open");
+    for (let n = 0; n < 2_000; n++) enter(`openai/made-up-${n}`).end("model_gone", null);
+    expect(breaker.state("openai/first")).toBe("closed");
+  });
+
+  it("of a configured target is not pushed out by names that requests make up", () => {
     fail(3);
     for (let n = 0; n < 2_000; n++) enter(`openai/made-up-${n}`).end("model_gone", null);
-    expect(breaker.state(T)).toBe("closed");
+    expect(breaker.state(T)).toBe("open");
   });
 });

@@ -27,6 +27,17 @@ describe("a price", () => {
     expect(await cost(target, some(1_000, 1_000))).toBeCloseTo(usd, 9);
   });
 
+  it("of a configured target is remembered, however many names requests make up", async () => {
+    const configured = parseConfig(KEYS);
+    if ("problems" in configured) throw new Error("no");
+    const registry = createRegistry(configured.config.models, createTransport());
+    const never = new AbortController().signal;
+    for (let n = 0; n < 1_100; n++) await registry.target(`openai/made-up-${n}`, never);
+    const first = await registry.target("openai/gpt-6-luna", never);
+    const second = await registry.target("openai/gpt-6-luna", never);
+    expect(second.priceOf).toBe(first.priceOf);
+  });
+
   it("is looked up once, and right every time", async () => {
     const configured = parseConfig(KEYS);
     if ("problems" in configured) throw new Error("no");

@@ -98,6 +98,18 @@ describe.each(["node", "bun"] as const)("on %s, over the wire", (runtime) => {
     }
   });
 
+  it("a request of HTTP/1.0 without a Host is answered by its path alone", async () => {
+    const asked = async (target: string, token = "") =>
+      statusesOf(await exchange(`GET ${target} HTTP/1.0\r\n${token}\r\n`));
+    expect(await asked("/health")).toEqual([200]);
+    expect(await asked("/health/ready")).toEqual([200]);
+    expect(await asked("/chats")).toEqual([401]);
+    expect(await asked("/chats", bearer(alice))).toEqual([200]);
+    for (const target of ["/chats?x=/health", "/chats?x=://health", "//evil.example/health", "/a:b?/health"]) {
+      expect([target, ...(await asked(target))]).toEqual([target, 401]);
+    }
+  });
+
   it("what is no HTTP/1 at all gets no more than a refusal", async () => {
     const tls = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     for (const bytes of [tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0\0\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"]) {
@@ -141,4 +153,18 @@ describe.each(["node", "bun"] as const)("on %s, over the wire", (runtime) => {
       expect(answers[0]).not.toContain('"chats"'); // no list without a token
     },
   );
+});
+
+describe.each(["node", "bun"] as const)("an open service on %s, over the wire", (runtime) => {
+  it("answers a request of HTTP/1.0 without a Host, which no browser sends", async () => {
+    const service = await startService(runtime, { DATABASE_URL: ":memory:" });
+    onTestFinished(async () => void (await service.end("SIGKILL")));
+    const asked = async (request: string) => statusesOf(await openRaw(service.url, request).over);
+    for (const path of ["/", "/health", "/chats", "/chats?x=/health"]) {
+      expect([path, ...(await asked(`GET ${path} HTTP/1.0\r\n\r\n`))]).toEqual([path, 200]);
+    }
+    expect(await asked("POST /chats HTTP/1.0\r\nContent-Length: 0\r\n\r\n")).toEqual([201]);
+    expect(await asked("GET /chats HTTP/1.0\r\nHost: evil.example\r\n\r\n")).toEqual([403]);
+    expect(await asked(`GET /chats HTTP/1.1\r\nHost:\r\n${CLOSE}\r\n`)).toEqual([403]);
+  });
 });

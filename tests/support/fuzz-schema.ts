@@ -26,7 +26,9 @@ export function valuesOf(description: Description, { name, schema, depth = 0 }: 
   const either = is.anyOf ?? is.oneOf;
   if (either) return fc.oneof(...either.map((one) => inner(one)));
   if (is.allOf) return fc.tuple(...is.allOf.map((one) => inner(one))).map((parts) => Object.assign({}, ...parts));
-  if (Array.isArray(is.type)) return fc.oneof(...is.type.map((type) => inner({ ...is, type })));
+  if (Array.isArray(is.type)) {
+    return fc.oneof(...is.type.map((type) => valuesOf(description, { name, schema: { ...is, type }, depth })));
+  }
   if (is.type === "array") return fc.array(inner(is.items ?? {}), lengths(is.minItems, is.maxItems, 5));
   if (is.type === "object") return objects(is, inner);
   return GIVEN[name] ?? scalars(name, is);
