@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type Database from "better-sqlite3";
 import { migrations } from "../../drizzle/migrations.ts";
@@ -10,18 +10,44 @@ import { appliedOn, pending } from "./migrate.ts";
  * is whole and on the disk, and not before. Throws where that name is taken, or it cannot be written.
  */
 export function copySqlite(client: Database.Database, file: string): void {
-  if (existsSync(file)) throw new Error(`${file} is there already, and is left as it is`);
+  if (existsSync(file)) throw isThere(file);
   const part = `${file}.${randomUUID().slice(0, 8)}.part`;
   // An empty file is one that VACUUM INTO fills; made here, nobody may read it who may not read the original.
   closeSync(openSync(part, "wx", (statSync(client.name).mode & 0o777) | 0o200)); // the original may be a copy put away
   try {
     client.prepare("vacuum into ?").run(part); // which leaves it to us to see it onto the disk
     sync(part, "r+");
-    renameSync(part, file);
+    giveName(part, file);
   } finally {
     rmSync(part, { force: true });
   }
   if (process.platform !== "win32") sync(dirname(file), "r"); // there a folder cannot be opened
+}
+
+const isThere = (file: string): Error => new Error(`${file} is there already, and is left as it is`);
+
+/** What a file system says that has no second names for a file. */
+const NO_LINKS = /^(EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS)$/;
+
+/** Unlike a rename it takes no name that somebody else has given meanwhile. */
+function giveName(part: string, file: string): void {
+  try {
+    linkSync(part, file);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") throw isThere(file);
+    if (!NO_LINKS.test(code)) throw error;
+    claimName(file);
+    renameSync(part, file);
+  }
+}
+
+function claimName(file: string): void {
+  try {
+    closeSync(openSync(file, "wx"));
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === "EEXIST" ? isThere(file) : error;
+  }
 }
 
 /**

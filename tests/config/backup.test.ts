@@ -53,6 +53,15 @@ describe.each([...runtimes, "binary"] as const)("parley backup, on %s,", (runtim
     expect((await restored.call("POST", "/chat", { chat_id: conversation_id, message: "And?" })).status).toBe(200);
   });
 
+  it("gives one name to one of two that write it at once; the other says so", async () => {
+    const path = join(freshFolder(), "parley.db");
+    fillWith(path, 20);
+    const both = await Promise.all([1, 2].map(() => run(runtime, dirname(path), ["copy.db"], { DATABASE_URL: path })));
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
+    expect(both.map(({ error }) => error).join("")).toMatch(/^copy\.db is there already/);
+    expect(readdirSync(dirname(path)).filter((name) => name.startsWith("copy"))).toEqual(["copy.db"]);
+  });
+
   it("holds one moment of a database that is written to all the while", async () => {
     const path = join(freshFolder(), "parley.db");
     const db = closing(await open(path));
