@@ -5,10 +5,7 @@ import { reasonOf } from "./secrets.ts";
 
 const PATIENCE_MS = 3_000;
 
-/**
- * Asks the service of the same configuration for `/health/ready`: whoever waits for a healthy service wants to send it
- * requests. `/health` would also blame it for a database that is away, which no restart brings back.
- */
+/** Asks the service of the same configuration for `/health/ready`: whoever waits for a healthy one wants to send it requests. */
 export async function run(): Promise<void> {
   const configured = configure();
   if (!configured) return;

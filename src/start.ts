@@ -16,6 +16,7 @@ import { announcing } from "./db/announcing.ts";
 import type { Db } from "./db/db.ts";
 import { openDatabase } from "./db/index.ts";
 import { measured } from "./db/measured.ts";
+import { provenByWriting } from "./db/writable.ts";
 import type { Logger } from "./http/log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createDispatch } from "./models/dispatch.ts";
@@ -37,19 +38,26 @@ export type Parley = {
   models: ModelList;
   /** From now on `/health/ready` says so. */
   ready(): void;
+  /** From now on `/health/ready` says that it is about to stop; whatever else is asked is done as ever. */
+  leave(): void;
   /** Turns away new work, waits for running turns, then closes everything. `closed` resolves when no request is left. */
   stop(closed?: Promise<void>): Promise<void>;
 };
 
 export const { version } = pkg;
 
+const MOVED =
+  "the database file was deleted or replaced under the service: nothing is written from now on; stop the service, put the file in its place without the -wal and -shm of another, and start it again";
+
 /** Opens the database and puts the service together over it. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
   const db = await openDatabase(config.DATABASE_URL, {
     synchronous: config.SQLITE_SYNCHRONOUS,
+    alone: true,
     webhook: config.webhook !== null,
     stream: config.stream !== null,
     kept: (file) => log.info({ file }, "migrations are pending: the database as it was before them is kept"),
+    moved: (isMoved) => (isMoved ? log.error(MOVED) : log.warn("the database file is back, and is written again")),
   });
   return startOver(db, config, log);
 }
@@ -83,6 +91,9 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     ready() {
       phase = "ready";
     },
+    leave() {
+      phase = "draining";
+    },
     async stop(closed) {
       phase = "draining";
       leaving.abort();
@@ -110,9 +121,8 @@ function turnsOver(database: Db, config: Config, { redis, bus, transport, log }:
   registry.askWindows();
   const metrics = createMetrics({ models: registry.list, live, streams });
   database.onCommit(metrics.committed);
-  const db = announcing(measured(database, metrics.wrote), (conversationId) =>
-    bus.send({ type: "changed", conversationId }),
-  );
+  const written = measured(provenByWriting(database, Date.now), metrics.wrote);
+  const db = announcing(written, (conversationId) => bus.send({ type: "changed", conversationId }));
   const timeouts = {
     firstToken: config.FIRST_TOKEN_TIMEOUT_MS,
     lastFirstToken: config.LAST_FIRST_TOKEN_TIMEOUT_MS,

@@ -28,6 +28,7 @@ export type Code =
   | "provider_failed"
   | "provider_unavailable"
   | "provider_timeout"
+  | "storage_unavailable"
   | "internal_error";
 
 export type FieldError = { path: string; message: string };

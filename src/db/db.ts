@@ -35,7 +35,9 @@ export type Db = Source & {
   readonly carrier: Carrier | null;
   /** From now on `hear` is told of every commit how many batches have shared it; never called where each has its own. */
   onCommit(hear: (batches: number) => void): void;
-  /** Resolves when the database answers; throws when it does not within `ms`. */
+  /** Whether no other process runs turns on it: what is open when this one starts is of a process that has ended. */
+  readonly isAlone: boolean;
+  /** Resolves when the database answers; throws when it does not within `ms`, or its file is not under its name. */
   ping(ms: number): Promise<void>;
   close(): Promise<void>;
 };

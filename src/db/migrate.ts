@@ -51,6 +51,10 @@ export function migrateSqlite(client: Database.Database, list: readonly Migratio
   }
 }
 
+/** Whether migrations are pending. Throws as `pending` does. */
+export const isBehind = (client: Database.Database): boolean =>
+  pending(migrations.sqlite, appliedOn(client)).length > 0;
+
 /** The hashes of what was applied to a database, which is not changed. */
 export function appliedOn(client: Database.Database): string[] {
   const isThere = client.prepare("select 1 from sqlite_schema where name = '__drizzle_migrations'").get();

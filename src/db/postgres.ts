@@ -9,6 +9,7 @@ import { afterItsClose, codeOf, isGone, MISSING_DATABASE, UNIQUE_VIOLATION } fro
 import { postgresTurnWrites } from "./postgres-turns.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
+import { within } from "./within.ts";
 
 export const tables = makeTables(postgresColumns);
 // drizzle-kit reads tables from the exports of this file.
@@ -139,7 +140,8 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, bor
     ),
     onCommit: () => {},
     carrier: notifications(client),
-    ping: (ms: number) => within(ms, client`select 1`),
+    isAlone: false,
+    ping: async (ms: number) => void (await within(ms, client`select 1`)),
     async close() {
       closed = true;
       await Promise.all([client, transactions].map((pool) => pool.end({ timeout: CLOSE_TIMEOUT_S })));
@@ -177,15 +179,3 @@ const patiently = (query: Waiting): object => ({
   // biome-ignore lint/suspicious/noThenProperty: it stands in for the driver's own promise, which Drizzle awaits
   then: (kept: () => unknown, broken: () => unknown) => query.catch(afterItsClose).then(kept, broken),
 });
-
-async function within(ms: number, query: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
-  });
-  try {
-    await Promise.race([query, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -6,6 +6,7 @@ import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
 import { mapPlainly } from "./plain-rows.ts";
+import { type FileWatch, fileMoved, watchFile } from "./sqlite-file.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
@@ -49,18 +50,30 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
   return client;
 }
 
+type Held = {
+  born?: Born;
+  /** Lets go of a file that this process holds alone. */
+  letGo?: (() => void) | undefined;
+  /** Told when the file turns out to be deleted or replaced, and when it is back. */
+  moved?: (isMoved: boolean) => void;
+};
+
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
-export function sqliteDb(client: Database.Database, born: Born = bornFor({})): Db {
+export function sqliteDb(client: Database.Database, { born = bornFor({}), letGo, moved = () => {} }: Held = {}): Db {
   const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
   const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, born };
   const prepare = preparer<Prepared>(source, mapPlainly);
   let committed = (_batches: number) => {};
   const run = (steps: readonly Step<unknown>[]) => steps.map((step) => runStep(prepare, step));
-  const commit = groupCommit(client, { run, committed: (batches) => committed(batches) });
+  const file = watchFile(client, moved);
+  const commit = groupCommit(client, { run, file, committed: (batches) => committed(batches) });
 
   const db: Db = {
     ...source,
-    all: async (statement: never, values: never) => rowsOf(prepare(statement).execute(values).sync()) as never,
+    async all(statement: never, values: never) {
+      file.isMoved(); // where it is, the connection only reads from then on
+      return rowsOf(prepare(statement).execute(values).sync()) as never;
+    },
     batch: (steps: readonly Step<unknown>[]) =>
       new Promise<unknown[][]>((resolve, reject) => commit({ steps, resolve, reject })) as never,
     turnWrites: batchedTurnWrites(() => db),
@@ -68,10 +81,16 @@ export function sqliteDb(client: Database.Database, born: Born = bornFor({})): D
       committed = hear;
     },
     carrier: null, // one process, as a rule; others see its changes when they look
-    ping: async () => void client.prepare("select 1").get(),
+    isAlone: letGo !== undefined,
+    async ping() {
+      if (file.isMovedNow()) throw fileMoved();
+      client.prepare("select 1").get();
+    },
     async close() {
+      if (file.isMovedNow()) return; // a close would write the log of this database into what stands there now
       client.pragma("wal_checkpoint(TRUNCATE)"); // the close does it only where nobody else has the file open
       client.close();
+      letGo?.();
     },
   };
   return db;
@@ -86,10 +105,14 @@ function runStep(prepare: (statement: Step<unknown>["statement"]) => Prepared, s
 // Without RETURNING the driver gives a write result, which the two databases do not share.
 const rowsOf = (result: unknown): unknown[] => (Array.isArray(result) ? result : []);
 
-type Group = { run(steps: readonly Step<unknown>[]): unknown[][]; committed(batches: number): void };
+type Group = {
+  run(steps: readonly Step<unknown>[]): unknown[][];
+  file: FileWatch;
+  committed(batches: number): void;
+};
 
 /** Commits every batch that waits at the same moment together, each under a savepoint of its own. */
-function groupCommit(client: Database.Database, { run, committed }: Group) {
+function groupCommit(client: Database.Database, { run, file, committed }: Group) {
   const begin = client.prepare("begin immediate");
   const commit = client.prepare("commit");
   const rollback = client.prepare("rollback");
@@ -102,6 +125,7 @@ function groupCommit(client: Database.Database, { run, committed }: Group) {
   // Synchronous from BEGIN to COMMIT: nothing else can slip a statement into the transaction.
   function flush() {
     try {
+      if (file.isMoved()) throw fileMoved();
       begin.run();
     } catch (error) {
       if (isBusy(error) && ++refusals <= BUSY_RETRIES) return void setTimeout(flush, BUSY_PAUSE_MS);

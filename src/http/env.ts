@@ -1,4 +1,4 @@
-import type { AppError } from "../core/errors.ts";
+import type { AppError, Code } from "../core/errors.ts";
 import type { Principal } from "../core/identity.ts";
 import type { Trace } from "../core/trace.ts";
 
@@ -8,6 +8,13 @@ export type HeldToken = {
   expiresAt: number;
   /** Whether it would still be taken: its key may be withdrawn. Throws where that cannot be found out now. */
   isValid(): Promise<boolean>;
+};
+
+/** How an event stream ended, and how much was written to it. */
+export type StreamEnd = {
+  ended: "completed" | "client_left" | "reader_stalled" | "stopping" | "failed" | (string & {});
+  writes: number;
+  bytes: number;
 };
 
 /** What a request carries through Hono. */
@@ -25,6 +32,10 @@ export type HttpEnv = {
     trace?: Trace | undefined;
     /** Takes one of the user's places for open streams, and gives what frees it. Throws 429 where there is none. */
     claimStream: (user: string) => () => void;
+    /** What went wrong, for a program. */
+    code?: Code;
+    /** Where the answer is a stream: how that ended. */
+    streamed?: Promise<StreamEnd>;
     /** Frees the place that this request has claimed. */
     stream?: (() => void) | undefined;
   };

@@ -2,6 +2,7 @@ import type { Context, ErrorHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AppError, type Code, notFound } from "../core/errors.ts";
+import { isUnavailable } from "../db/trouble.ts";
 import type { HttpEnv } from "./env.ts";
 import { idsOfRequest } from "./log.ts";
 
@@ -32,6 +33,7 @@ export const statusOfCode = {
   issuer_unavailable: 503,
   provider_failed: 502,
   provider_unavailable: 503,
+  storage_unavailable: 503,
   provider_timeout: 504,
 } as const satisfies Record<Code, ContentfulStatusCode>;
 
@@ -60,9 +62,18 @@ export function problemHandler(log: Log): ErrorHandler<HttpEnv> {
     if (error instanceof AppError) return problem(c, error);
     if (error instanceof HTTPException) return problem(c, fromHono(error));
     log.error({ err: error, ...idsOfRequest(c) }, "a request failed");
+    if (isUnavailable(error)) return problem(c, storageUnavailable());
     return problem(c, new AppError("internal_error", "Something went wrong here; the log has the request id."));
   };
 }
+
+/** When a client may try again, in seconds: a disk is seldom given room sooner. */
+const STORAGE_RETRY_S = 5;
+
+const storageUnavailable = (): AppError =>
+  new AppError("storage_unavailable", "The database cannot be used at the moment; try again in a few seconds.", {
+    retryAfterS: STORAGE_RETRY_S,
+  });
 
 function fromHono(error: HTTPException): AppError {
   if (error.status === 415) return unsupportedMediaType();
@@ -78,6 +89,7 @@ export const unsupportedMediaType = (
 /** RFC 9457. */
 export function problem(c: Context<HttpEnv>, error: AppError): Response {
   const { code, message, details } = error;
+  c.set("code", code);
   sayLimit(c, error);
   const status = statusOfCode[code];
   const body = {

@@ -192,6 +192,7 @@ export function problemResponses<C extends Code>(codes: readonly C[]): ProblemsO
 const guarded = [
   ...(["unauthorized", "forbidden", "validation_failed", "rate_limited", "internal_error"] as const),
   "issuer_unavailable",
+  "storage_unavailable",
 ] as const;
 const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
 

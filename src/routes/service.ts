@@ -32,7 +32,9 @@ const Health = z
   })
   .openapi("ServiceHealth");
 
-const Ready = z.object({ status: z.enum(["live", "ready", "starting", "draining"]) }).openapi("ServiceReadiness");
+const Ready = z
+  .object({ status: z.enum(["live", "ready", "starting", "draining", "unhealthy"]) })
+  .openapi("ServiceReadiness");
 
 const Target = z.object({
   target: z.string(),
@@ -68,13 +70,18 @@ const root = createRoute({
   responses: { 200: json(Root, "Name, version and where the documentation is"), ...publicProblems },
 });
 
-const healthResponses = { 200: json(Health, "Healthy"), 503: json(Health, "The database is gone"), ...publicProblems };
+const healthResponses = {
+  200: json(Health, "Healthy"),
+  503: json(Health, "The database is gone, or cannot be written"),
+  ...publicProblems,
+};
 const getHealth = createRoute({
   method: "get",
   path: "/health",
   operationId: "getHealth",
   tags,
   summary: "Health, with the state of what it depends on",
+  description: "A database is healthy that can be read and written.",
   security: [],
   responses: healthResponses,
 });
@@ -96,6 +103,7 @@ const ready = createRoute({
   operationId: "getReadiness",
   tags,
   summary: "Whether it takes requests",
+  description: "Not while it starts or stops, nor while its database cannot be written.",
   security: [],
   responses: { 200: json(Ready, "It does"), 503: json(Ready, "Not yet, or no more"), ...publicProblems },
 });
@@ -139,14 +147,16 @@ export function service(services: Services, document: () => Document) {
   const router = createRouter();
   const started = performance.now();
 
-  const isThere = () =>
+  // However many ask at once, the database is asked once: health has no rate limit.
+  const isThere = shared(() =>
     db.ping(PING_MS).then(
       () => true,
       (error) => {
-        log.warn({ err: error }, "the database does not answer");
+        log.warn({ err: error }, "the database cannot be used");
         return false;
       },
-    );
+    ),
+  );
 
   async function examine(): Promise<z.infer<typeof Health>> {
     const [database, cache] = await Promise.all([
@@ -157,14 +167,7 @@ export function service(services: Services, document: () => Document) {
     return { status: database.status, version, uptime_s, checks: { database, ...(cache && { redis: cache }) } };
   }
 
-  // However many ask at once, the database is asked once: health has no rate limit.
-  let asked: ReturnType<typeof examine> | undefined;
-  const health = () => {
-    asked ??= examine().finally(() => {
-      asked = undefined;
-    });
-    return asked;
-  };
+  const health = shared(examine);
 
   router.openapi(root, (c) =>
     c.json(
@@ -185,9 +188,11 @@ export function service(services: Services, document: () => Document) {
     });
   }
   router.openapi(live, (c) => c.json({ status: "live" } as const, 200));
-  router.openapi(ready, (c) => {
-    const status = phase();
-    return status === "ready" ? c.json({ status }, 200) : c.json({ status }, 503);
+  router.openapi(ready, async (c) => {
+    const isHealthy = phase() === "ready" && (await isThere());
+    const status = phase(); // it may have begun to stop meanwhile
+    if (status !== "ready") return c.json({ status }, 503);
+    return isHealthy ? c.json({ status }, 200) : c.json({ status: "unhealthy" } as const, 503);
   });
   router.openapi(models, (c) => c.json(services.models(), 200));
   router.openapi(routes, (c) => c.json(routesOf(document()), 200));
@@ -196,6 +201,17 @@ export function service(services: Services, document: () => Document) {
     return c.text(await services.metrics.read(), 200, METRICS);
   });
   return router;
+}
+
+/** The same work, for all who ask while it is done. */
+function shared<R>(work: () => Promise<R>): () => Promise<R> {
+  let running: Promise<R> | undefined;
+  return () => {
+    running ??= work().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
 }
 
 async function timed(isHealthy: () => Promise<boolean>): Promise<z.infer<typeof check>> {

@@ -44,7 +44,14 @@ const receive = createRoute({
   },
   responses: {
     200: json(Receipt, "It is stored, or need not be"),
-    ...problemResponses(["malformed_json", "unauthorized", "forbidden", "payload_too_large", "internal_error"]),
+    ...problemResponses([
+      "malformed_json",
+      "unauthorized",
+      "forbidden",
+      "payload_too_large",
+      "internal_error",
+      "storage_unavailable",
+    ]),
   },
 });
 

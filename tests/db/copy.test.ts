@@ -51,7 +51,7 @@ describe("opening a SQLite file whose migrations are pending", () => {
     const out = `kept ${file}\napplied ${tag}\n`;
     expect(await runCommand("node", ["migrate"], { env: { DATABASE_URL: path } })).toEqual({ code: 0, out, error: "" });
     expect(read(file, hashes)).toHaveLength(shipped.length - 1);
-    expect(beside(path)).toEqual(["parley.db", `parley.db.before-${tag}`]);
+    expect(beside(path)).toEqual(["parley.db", `parley.db.before-${tag}`, "parley.db.lock"]);
   });
 
   it("keeps nothing of one that is up to date, new, or in memory", async () => {

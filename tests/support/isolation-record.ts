@@ -18,6 +18,7 @@ export const PROCESS: Readonly<Record<string, string>> = {
   "stream-chat/ids.ts": "what conversations and messages are called at Stream",
   "stream-chat/inbox-rows.ts": "what Stream Chat has told, until something is made of it",
   "stream-chat/place.ts": "what an event of Stream's is about, whose signature stands in a caller's place",
+  "db/write-proof.ts": "a row of nobody's, to see whether it can be written",
   "db/turn-finish.ts": "the statements with which it ends a turn of its own",
   "db/turn-writes.ts finish": "ends a turn of its own: the fence is the turn that is still in progress",
 };
@@ -26,7 +27,7 @@ export const PROCESS: Readonly<Record<string, string>> = {
 const EVERYBODY: Scope = { self: "", sees: "all", owner: null };
 
 /** Passes on what others ask: who asks stands behind it. */
-const PASSES_ON = ["db/announcing.ts", "db/measured.ts"];
+const PASSES_ON = ["db/announcing.ts", "db/measured.ts", "db/writable.ts"];
 
 export type Recorder = {
   /** Does the work for a caller, whose accesses are all that it may make; null where it must touch no rows. */

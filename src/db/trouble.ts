@@ -1,0 +1,20 @@
+import { codeOf } from "./postgres-errors.ts";
+
+/** What may be wrong with a database itself, whatever was asked of it. */
+
+/** The code of an error that tells that the database's file is gone from its place. */
+export const FILE_MOVED = "PARLEY_FILE_MOVED";
+
+const OF_SQLITE = /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN|BUSY|LOCKED|NOMEM)/;
+// Connections (08), resources, disk and connections among them (53), read-only (25006), stopping or starting (57P0), I/O (58).
+const OF_POSTGRES =
+  /^(08|53|25006|57P0|58)|^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN)/;
+
+/**
+ * Whether an error says that the database cannot be reached or written at the moment: its disk is full, it is read-only,
+ * somebody holds it, it is away. The same may be well in a moment, which a fault of a statement is not.
+ */
+export function isUnavailable(error: unknown): boolean {
+  const code = codeOf(error) ?? "";
+  return code === FILE_MOVED || OF_SQLITE.test(code) || OF_POSTGRES.test(code);
+}
