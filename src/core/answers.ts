@@ -4,7 +4,8 @@ import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message, TurnOptions } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import { earlierUse, type RequestKey } from "./keys.ts";
+import { joined, settledUse } from "./joining.ts";
+import type { RequestKey } from "./keys.ts";
 import type { LiveTurn, SeenTurn, TurnDeps } from "./live.ts";
 import { refOf } from "./rows.ts";
 import type { Trace } from "./trace.ts";
@@ -36,6 +37,7 @@ type Regenerate = {
   options?: TurnOptions | null;
   key: RequestKey | null;
   trace?: Trace | undefined;
+  requestId?: string | null;
 };
 
 /**
@@ -43,18 +45,15 @@ type Regenerate = {
  * the thread until the new one is whole, and is kept as superseded then. A key gives its turn again, and a new one where
  * that failed. Throws 404 as `getAnswer` does, 409 where the message is not the newest answer, is still being made, or its question was deleted.
  */
-export async function regenerate(
-  deps: TurnDeps,
-  actor: Actor,
-  { messageId, model, options = null, key, trace }: Regenerate,
-): Promise<SeenTurn | LiveTurn> {
+export async function regenerate(deps: TurnDeps, actor: Actor, asked: Regenerate): Promise<SeenTurn | LiveTurn> {
+  const { messageId, model, options = null, key, trace, requestId = null } = asked;
   const { message, turn, questionSeq } = await getAnswer(deps.db, actor, messageId);
   if (message.role !== "assistant" || !turn) throw notLatest();
-  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options, trace };
+  const again = { turn: refOf(turn), questionSeq, model: model ?? turn.model, options, trace, requestId };
   const begun = await answerAgain(deps, actor, { ...again, newest: messageId, key, swap: null });
   if (begun) return begun;
-  const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
-  if (earlier && !earlier.failed) return deps.live.turns.get(earlier.turn.turnId) ?? earlier.turn;
+  const earlier = key && (await settledUse(deps, actor, key));
+  if (earlier && !earlier.failed) return joined(deps, earlier, () => regenerate(deps, actor, asked));
   const retry = earlier && { ...again, newest: null, key: null, swap: earlier.swap };
   const retried = retry && (await answerAgain(deps, actor, retry));
   if (retried) return retried;

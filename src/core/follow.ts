@@ -1,5 +1,6 @@
 import type { Alternative } from "../db/turn-writes.ts";
 import { AppError } from "./errors.ts";
+import { diedWithItsProcess } from "./joining.ts";
 import type { Ended, LiveTurn, SeenTurn, TurnDeps, TurnRef } from "./live.ts";
 import type { TurnError } from "./model.ts";
 import { type Place, piecesSince, type Standing, type Told, type TurnEvent } from "./progress.ts";
@@ -67,15 +68,27 @@ export async function endOf(deps: TurnDeps, turn: Followed): Promise<Ended> {
   }
 }
 
-/** The whole answer of a turn. */
-export type Answer = { content: string; model: string; alternatives: Alternative[]; completedAt: number };
+/** The whole answer of a turn, and which turn that was. */
+export type Answer = {
+  turn: TurnRef;
+  content: string;
+  model: string;
+  alternatives: Alternative[];
+  completedAt: number;
+};
 
-/** Waits for a turn: its whole answer, or what became of it instead, with `turn_id` and the attempts. */
+/**
+ * Waits for a turn: its whole answer, or what became of it instead, with `turn_id` and the attempts. Where the turn was
+ * joined by its key and its process dies, the one that takes its place is waited for.
+ */
 export async function outcomeOf(deps: TurnDeps, turn: Followed): Promise<Answer | AppError> {
   const { turn: state, content, alternatives } = await endOf(deps, turn);
+  if ("again" in turn && turn.again && diedWithItsProcess(state)) return outcomeOf(deps, await turn.again());
   const { status, target, attempts, createdAt, completedAt } = state;
   if (status === "completed" && target) {
-    return { content, model: target, alternatives, completedAt: completedAt ?? createdAt };
+    const { turnId, conversationId, questionId, answerId, model } = turn;
+    const ref = { turnId, conversationId, questionId, answerId, model };
+    return { turn: ref, content, model: target, alternatives, completedAt: completedAt ?? createdAt };
   }
   const error = state.error as TurnError | null;
   const lost: TurnError = { code: "provider_failed", detail: "The turn was lost." };

@@ -45,7 +45,15 @@ const beginnerOf = (actor: Actor): Actor =>
   actor.sees === "live" && actor.owner !== null ? { ...actor, self: actor.owner, sees: "own" } : actor;
 
 /** The turn that a key stands for, and how another takes its place where it `failed`. */
-export type Earlier = { turn: SeenTurn; questionSeq: number; failed: boolean; swap: KeySwap; actor: Actor };
+export type Earlier = {
+  turn: SeenTurn;
+  questionSeq: number;
+  failed: boolean;
+  swap: KeySwap;
+  actor: Actor;
+  /** Until when its process has promised to come back to it; null once it has ended. */
+  leaseUntil: number | null;
+};
 
 /**
  * What the actor's key was used for; undefined if for nothing. `failed`: it has no whole answer, nor was it cancelled or
@@ -65,7 +73,15 @@ export async function earlierUse(
   const isWanted = turn.error?.code !== "turn_cancelled" && deletedAt === null;
   const failed = !isOpen(turn) && turn.status !== "completed" && isWanted;
   const { userId, key } = row.use;
-  return { actor: by, turn: seenTurn(by, turn), questionSeq, failed, swap: { userId, key, turnId: turn.id } };
+  const { leaseUntil } = turn;
+  return {
+    actor: by,
+    turn: seenTurn(by, turn),
+    questionSeq,
+    failed,
+    leaseUntil,
+    swap: { userId, key, turnId: turn.id },
+  };
 }
 
 /** What a request that ran no turn was answered with; undefined if the key is free. Throws 422 as `earlierUse` does. */

@@ -5,7 +5,7 @@ import { isOpen } from "./rows.ts";
 import { runTurn } from "./run.ts";
 import { waitForSlot } from "./slot.ts";
 import { sleep } from "./time.ts";
-import { idsOf } from "./trace.ts";
+import { logEnd, namesOf } from "./turn-log.ts";
 
 type Startable = Omit<LiveTurn, "stop" | "ended" | "progress" | "spent"> &
   Pick<BegunTurn, "status"> & {
@@ -35,12 +35,15 @@ export function startTurn(deps: TurnDeps, stored: Startable): LiveTurn {
   ended.then(
     (end) => {
       progress.change(isOpen(end.turn) ? {} : standingOf(end, progress.standing));
-      if (!isOpen(end.turn)) observe.turn(end.turn, ownMs(turn));
+      if (isOpen(end.turn)) return;
+      observe.turn(end.turn, ownMs(turn));
+      logEnd(log, end.turn, { ms: performance.now() - stored.since, trace: turn.plan.trace });
     },
     (error) => {
       progress.change({});
       observe.turn({ model: turn.model, target: null, status: "failed", error: UNSTORED }, ownMs(turn));
-      log.error({ err: error, turn_id: turn.turnId, ...idsOf(turn.plan.trace) }, "a turn could not be stored");
+      const names = namesOf({ ...turn, id: turn.turnId }, turn.plan.trace);
+      log.error({ err: error, ...names, outcome: "failed", code: UNSTORED.code }, "a turn could not be stored");
     },
   );
   const running: LiveTurn = { ...turn, ended };

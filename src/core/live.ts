@@ -7,6 +7,7 @@ import type { Placed } from "./context.ts";
 import type { Models, Plan, TurnError } from "./model.ts";
 import type { Observe } from "./observe.ts";
 import type { Progress } from "./progress.ts";
+import type { TurnLog } from "./turn-log.ts";
 
 /** What a turn needs of the rest. */
 export type TurnDeps = {
@@ -21,7 +22,7 @@ export type TurnDeps = {
   readonly allowance: { readonly turns: number | null; readonly tokensADay: number | null };
   /** What the model is told in conversations that have no system prompt of their own. */
   readonly systemPrompt: string | null;
-  readonly log: { error(fields: object, message: string): void };
+  readonly log: TurnLog;
   readonly observe: Pick<Observe, "turn">;
 };
 
@@ -45,6 +46,7 @@ export type TurnState = Pick<
   | "attempts"
   | "error"
   | "context"
+  | "requestId"
   | "createdAt"
   | "completedAt"
 >;
@@ -68,10 +70,16 @@ export type TurnRef = {
 };
 
 /** A turn that somebody follows by its row, who may see it. */
-export type SeenTurn = TurnRef & { readonly seenBy: Scope };
+export type SeenTurn = TurnRef & {
+  readonly seenBy: Scope;
+  /** Where a request has joined it by its key: begins another in its place, should its process die. */
+  readonly again?: (() => Promise<SeenTurn | LiveTurn>) | undefined;
+};
 
 /** A turn that this process runs or holds in line. */
 export type LiveTurn = TurnRef & {
+  /** The request that asked for it; null where none did. */
+  readonly requestId: string | null;
   readonly seq: number;
   /** The model is shown what stands below this place in the thread: up to the question. */
   readonly before: number;
@@ -128,8 +136,9 @@ export function turnAhead(live: Live, { conversationId, seq }: Pick<LiveTurn, "c
   return ahead;
 }
 
-/** What a turn is told that is stopped from inside: by whoever may, or since its process ends. */
+/** What a turn is told that is stopped from inside: by whoever may, since its process has died, or is about to end. */
 export const CANCELLED: TurnError = { code: "turn_cancelled", detail: "The turn was cancelled." };
+export const LOST: TurnError = { code: "provider_failed", detail: "The service stopped while it answered." };
 export const LEAVING: TurnError = {
   code: "provider_unavailable",
   detail: "The service stopped while it answered; the message is stored.",

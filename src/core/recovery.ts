@@ -1,15 +1,35 @@
-import { and, eq, lt, sql } from "drizzle-orm";
-import { guard, isConflict, statement, step } from "../db/db.ts";
+import { and, eq, type SQL, sql } from "drizzle-orm";
+import { guard, isConflict, type Source, statement, step } from "../db/db.ts";
 import type { Turn, TurnOptions } from "../db/tables.ts";
 import { closeOnConversation, settleSteps } from "../db/turn-finish.ts";
 import { AppError } from "./errors.ts";
 import { startTurn } from "./launch.ts";
-import { CANCELLED, LEASE_MS, type TurnDeps } from "./live.ts";
-import type { Plan, TurnError } from "./model.ts";
+import { CANCELLED, LEASE_MS, LOST, type TurnDeps } from "./live.ts";
+import type { Plan } from "./model.ts";
 import { refOf } from "./rows.ts";
 import { previewOf } from "./text.ts";
+import { logEnd } from "./turn-log.ts";
 
 /** What a process does about the turns of others that have died. No caller stands behind these statements, so no scope does. */
+
+/**
+ * Whether a turn's lease has run out. One that ends later than any lease can was written by a clock that has been set back
+ * since: it has run out, too.
+ */
+function hasRunOut({ tables, now }: Source): SQL {
+  const until = tables.turns.leaseUntil;
+  return sql`(${until} < ${now} or ${until} > ${now} + cast(${2 * LEASE_MS} as integer))`;
+}
+
+const endLeases = statement([], (db) => {
+  const t = db.tables.turns;
+  return db.update(t).set({ leaseUntil: 0 }).where(sql`status in ('queued', 'in_progress')`);
+});
+
+/** Ends every lease, where this process is the only one and has just started: what is open was another's, which has ended. */
+export async function endLeasesOfTheDead({ db }: TurnDeps): Promise<void> {
+  if (db.isAlone) await db.batch([step(endLeases, {})]);
+}
 
 const selectLost = statement([], (db) => {
   const { turns: t, messages: m, conversations: c } = db.tables;
@@ -19,7 +39,7 @@ const selectLost = statement([], (db) => {
     .from(t)
     .innerJoin(m, eq(m.id, t.messageId))
     .innerJoin(c, eq(c.id, t.conversationId))
-    .where(and(sql`${t.status} in ('queued', 'in_progress')`, lt(t.leaseUntil, db.now)));
+    .where(and(sql`${t.status} in ('queued', 'in_progress')`, hasRunOut(db)));
 });
 
 type Lost = { turn: Turn; seq: number; questionSeq: number; content: string; systemPrompt: string | null };
@@ -41,7 +61,7 @@ const takeLease = statement(["turnId", "leaseMs"], (db, $) => {
   return db
     .update(t)
     .set({ leaseUntil: sql`${db.now} + ${$.leaseMs}` })
-    .where(and(eq(t.id, $.turnId), eq(t.status, "queued"), lt(t.leaseUntil, db.now)))
+    .where(and(eq(t.id, $.turnId), eq(t.status, "queued"), hasRunOut(db)))
     .returning({ id: t.id });
 });
 
@@ -52,10 +72,20 @@ async function adopt(deps: TurnDeps, { turn, seq, questionSeq, systemPrompt }: L
   const since = performance.now();
   const plan = planAgain(deps, turn.model, options); // its request's trace has died with its process
   await deps.db.batch([guard(takeLease, { turnId: turn.id, leaseMs: LEASE_MS })]);
-  const { createdAt } = turn;
+  const { createdAt, requestId } = turn;
   const place = { seq, before: questionSeq + 1, basis: null };
   const prompt = options?.systemPrompt ?? systemPrompt;
-  startTurn(deps, { ...ref, ...place, systemPrompt: prompt, plan, since, createdAt, wanted: 1, status: "queued" });
+  startTurn(deps, {
+    ...ref,
+    ...place,
+    systemPrompt: prompt,
+    plan,
+    since,
+    createdAt,
+    requestId,
+    wanted: 1,
+    status: "queued",
+  });
 }
 
 /** The model that was asked for may no longer be configured; the question is answered all the same. */
@@ -73,7 +103,7 @@ const closeLost = statement(["turnId", "status", "error", "now"], (db, $) => {
   return db
     .update(t)
     .set({ status: $.status, error: $.error, restarts: sql`${t.restarts} + 1`, leaseUntil: null, completedAt: $.now })
-    .where(and(eq(t.id, $.turnId), eq(t.status, "in_progress"), lt(t.leaseUntil, db.now)))
+    .where(and(eq(t.id, $.turnId), eq(t.status, "in_progress"), hasRunOut(db)))
     .returning({ id: t.id });
 });
 
@@ -85,9 +115,7 @@ const closeAnswer = statement(["conversationId", "answerId", "status"], (db, $) 
     .where(eq(m.id, $.answerId));
 });
 
-const LOST: TurnError = { code: "provider_failed", detail: "The service stopped while it answered." };
-
-async function close({ db, clock }: TurnDeps, { turn, seq, questionSeq, content }: Lost): Promise<void> {
+async function close({ db, clock, log }: TurnDeps, { turn, seq, questionSeq, content }: Lost): Promise<void> {
   const { id: turnId, conversationId, messageId: answerId, userMessageId: questionId } = turn;
   const status = content === "" ? "failed" : "incomplete";
   const error = turn.cancelRequestedAt === null ? LOST : CANCELLED; // no key runs again what somebody has stopped
@@ -107,4 +135,5 @@ async function close({ db, clock }: TurnDeps, { turn, seq, questionSeq, content 
     step(closeAnswer, { conversationId, answerId, status }),
     ...(again ? settleSteps({ conversationId, questionId, answerId, seq, status, preview, now }) : []),
   ]);
+  logEnd(log, { ...turn, status, error }, { ms: now - turn.createdAt });
 }

@@ -8,7 +8,7 @@ import type { Standing } from "./progress.ts";
 import { readEnd, recordUse } from "./running.ts";
 import { previewOf } from "./text.ts";
 import { sleep } from "./time.ts";
-import { idsOf } from "./trace.ts";
+import { namesOf } from "./turn-log.ts";
 import { keepWindow, readWindow, type Window } from "./window.ts";
 
 /** A turn that is about to be run. */
@@ -38,6 +38,7 @@ export async function runTurn(deps: TurnDeps, turn: Runnable): Promise<Ended> {
     attempts: answers.flatMap((one) => one.last.attempts),
     error: last.type === "failed" ? errorOf(last.error, turn.stop.signal) : null,
     context: last.context,
+    requestId: turn.requestId,
     createdAt: turn.createdAt,
     completedAt: deps.clock(),
   };
@@ -83,7 +84,7 @@ const STORE_PAUSE_MS = 250;
 const LEAVING_MS = 1_000;
 
 /** An answer is worth some patience with the database; once its lease is out, others close the turn. Gives its revision. */
-async function patiently(deps: TurnDeps, input: FinishTurn & Pick<Runnable, "plan">): Promise<number> {
+async function patiently(deps: TurnDeps, input: FinishTurn & Pick<Runnable, "plan" | "requestId">): Promise<number> {
   const started = performance.now();
   for (;;) {
     try {
@@ -91,8 +92,8 @@ async function patiently(deps: TurnDeps, input: FinishTurn & Pick<Runnable, "pla
     } catch (error) {
       const patience = deps.live.leaving ? LEAVING_MS : LEASE_MS;
       if (isConflict(error) || performance.now() - started > patience) throw error;
-      const ids = { turn_id: input.turnId, ...idsOf(input.plan.trace) };
-      deps.log.error({ err: error, ...ids }, "an answer could not be stored yet");
+      const names = namesOf({ ...input, id: input.turnId }, input.plan.trace);
+      deps.log.error({ err: error, ...names }, "an answer could not be stored yet");
     }
     await sleep(STORE_PAUSE_MS);
   }

@@ -8,7 +8,8 @@ import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
-import { earlierUse, type RequestKey, takenKey } from "./keys.ts";
+import { joined, settledUse } from "./joining.ts";
+import { type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
 import { LEASE_MS, type Live, type LiveTurn, type SeenTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
 import { type NewExtension, refuseIfStored, withIds } from "./posting.ts";
@@ -44,6 +45,8 @@ export type Question = Given & {
   key?: RequestKey | null;
   /** The trace of the request: the turn goes on in it, also when the request is over. */
   trace?: Trace | undefined;
+  /** The request's own, which the turn keeps for those who look for it later. */
+  requestId?: string | null;
 };
 
 /**
@@ -83,7 +86,7 @@ function refuseWhileLeaving(live: Live): void {
 
 /** undefined where the key is taken, or the conversation takes no turn. */
 async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Promise<LiveTurn | undefined> {
-  const { content, ifBusy, key = null, options = null, trace } = question;
+  const { content, ifBusy, key = null, options = null, trace, requestId = null } = question;
   const since = performance.now();
   const plan = { ...deps.models.plan(question.model, options ?? undefined), trace };
   const now = deps.clock();
@@ -94,6 +97,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     questionId: question.id ?? newId(),
     answerId: newId(),
     model: plan.model,
+    requestId,
   };
   const { turnWrites } = deps.db;
   const asked = {
@@ -141,11 +145,11 @@ async function beginEarlier(
   actor: Actor,
   question: Question,
 ): Promise<SeenTurn | LiveTurn | undefined> {
-  const { key, model, options = null, wanted, trace } = question;
-  const earlier = key && (await earlierUse(deps.db, actor, { key, now: deps.clock() }));
+  const { key, model, options = null, wanted, trace, requestId = null } = question;
+  const earlier = key && (await settledUse(deps, actor, key));
   if (!earlier) return undefined;
   const { turn, questionSeq, swap, failed, actor: by } = earlier;
-  if (!failed) return deps.live.turns.get(turn.turnId) ?? turn;
+  if (!failed) return joined(deps, earlier, () => beginTurn(deps, actor, question));
   const again = await answerAgain(deps, by, {
     turn,
     questionSeq,
@@ -153,6 +157,7 @@ async function beginEarlier(
     options,
     wanted,
     trace,
+    requestId,
     newest: null,
     key: null,
     swap,
@@ -169,6 +174,7 @@ export type Again = {
   options: TurnOptions | null;
   wanted?: number | undefined;
   trace?: Trace | undefined;
+  requestId: string | null;
   /** The answer that must be the conversation's newest. */
   newest: string | null;
   key: RequestKey | null;
@@ -177,13 +183,13 @@ export type Again = {
 
 /** Begins another turn for a stored question; undefined where somebody was faster, or the conversation takes no turn. */
 export async function answerAgain(deps: TurnDeps, actor: Actor, again: Again): Promise<LiveTurn | undefined> {
-  const { options, trace } = again;
+  const { options, trace, requestId } = again;
   const since = performance.now();
   const plan = { ...deps.models.plan(again.model, options ?? undefined), trace };
   const now = deps.clock();
   const { newest, key, swap } = again;
   const { conversationId, questionId } = again.turn;
-  const ids = { conversationId, questionId, turnId: newId(), answerId: newId(), model: plan.model };
+  const ids = { conversationId, questionId, turnId: newId(), answerId: newId(), model: plan.model, requestId };
   const asked = {
     ...actor,
     ...ids,

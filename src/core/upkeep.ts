@@ -1,7 +1,7 @@
 import { and, eq, inArray, lte, or, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
 import { CANCELLED, LEASE_MS, type LiveTurn, stopLive, type TurnDeps } from "./live.ts";
-import { sweepTurns } from "./recovery.ts";
+import { endLeasesOfTheDead, sweepTurns } from "./recovery.ts";
 
 /** What a process does for itself, whoever its turns are for: no caller stands behind these statements, so no scope does. */
 
@@ -18,6 +18,7 @@ export async function startUpkeep(deps: TurnDeps): Promise<() => void> {
     await sweepTurns(deps);
   };
   const keepText = () => Promise.all([saveText(deps), heedCancellations(deps)]);
+  await endLeasesOfTheDead(deps);
   await keepLeases();
   const timers = [
     every(deps, TEXT_MS, keepText),

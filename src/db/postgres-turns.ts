@@ -7,7 +7,8 @@ import { type BeginTurn, begun, type FinishTurn, type TurnWrites } from "./turn-
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
 // Whatever must be read fresh stands on that row: the rest of a statement sees the snapshot it began with.
 
-const pair = `
+// The id of the request follows all other parameters.
+const pair = (requestId: string) => `
   pair as (
     insert into messages (id, conversation_id, turn_id, seq, rev, role, sender_id, content, status, created_at)
     select $2::uuid, taken.id, $4::uuid, taken.rev - 1, taken.rev - 1, 'user', $5, $6, 'completed', $9::bigint from taken
@@ -15,10 +16,12 @@ const pair = `
     select $3::uuid, taken.id, $4::uuid, taken.rev, taken.rev, 'assistant', null, '', 'in_progress', $9::bigint from taken
   ),
   turn as (
-    insert into turns (id, conversation_id, user_id, user_message_id, message_id, status, model, options, lease_until, created_at)
+    insert into turns (id, conversation_id, user_id, user_message_id, message_id, status, model, options, lease_until, created_at,
+      request_id)
     select $4::uuid, taken.id, taken.user_id, $2::uuid, $3::uuid,
       case when taken.open_turns > 1 then 'queued' else 'in_progress' end,
-      $10, $12::json, (extract(epoch from clock_timestamp()) * 1000)::bigint + $11::bigint, $9::bigint
+      $10, $12::json, (extract(epoch from clock_timestamp()) * 1000)::bigint + $11::bigint, $9::bigint,
+      ${requestId}
     from taken
   )
   select rev, open_turns as "openTurns", system_prompt as "systemPrompt" from taken`;
@@ -42,7 +45,7 @@ const beginExisting = `
       and status <> 'ended' and control = 'assistant' and open_turns <= $16::int
       and ${allowed("conversations.user_id", ["$17", "$18", "$19"])}
     returning id, user_id, rev, open_turns, system_prompt
-  ), ${pair}`;
+  ), ${pair("$20")}`;
 
 const beginNew = ({ told, mirrored }: Born) => `
   with taken as (
@@ -51,7 +54,7 @@ const beginNew = ({ told, mirrored }: Born) => `
     select $1::uuid, $13, $7, $8, 1, 2, 1, 1, $9::bigint, $9::bigint, ${told}, ${mirrored}
     where ${allowed("$13", ["$14", "$15", "$16"])}
     returning id, user_id, rev, open_turns, system_prompt
-  ), ${pair}`;
+  ), ${pair("$17")}`;
 
 const finishTurn = `
   with closed as (
@@ -92,7 +95,7 @@ export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites, bo
       const isPlain = !input.key && !input.interrupt && !input.metadata && !isNamed && more === 0;
       if (!isPlain) return batched.begin(input, create); // rare, so it has no spelling of its own
       const scope = create ? [input.userId] : [input.self, input.sees, input.owner, input.room];
-      const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since];
+      const values = [...beginValues(input), ...scope, input.mostTurns, input.mostTokens, input.since, input.requestId];
       const [row] = await run(create ? beginFirst : beginExisting, values).catch(conflictOn(UNIQUE_VIOLATION));
       if (!row) throw Conflict();
       return begun({ ...(row as unknown as Parameters<typeof begun>[0]), stopped: [] });

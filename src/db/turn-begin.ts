@@ -123,7 +123,7 @@ export const insertAnswer = statement(["conversationId", "turnId", "answerId", "
 });
 
 export const insertTurn = statement(
-  ["conversationId", "turnId", "questionId", "answerId", "model", "options", "now", "leaseMs"],
+  ["conversationId", "turnId", "questionId", "answerId", "model", "options", "requestId", "now", "leaseMs"],
   (db, $) => {
     const c = db.tables.conversations;
     const of = sql`from ${c} where ${c.id} = ${$.conversationId}`;
@@ -136,6 +136,7 @@ export const insertTurn = statement(
       status: sql`(select case when ${c.openTurns} > 1 then 'queued' else 'in_progress' end ${of})`,
       model: $.model,
       options: $.options,
+      requestId: $.requestId,
       leaseUntil: sql`${db.now} + ${$.leaseMs}`,
       createdAt: $.now,
     });

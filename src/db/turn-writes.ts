@@ -28,6 +28,8 @@ type Beginning = Scope &
     answerId: string;
     model: string;
     options: TurnOptions | null;
+    /** Of the request that asked for it; null where none did. */
+    requestId: string | null;
     now: number;
     leaseMs: number;
     /** Turns that may be open in the conversation already. */

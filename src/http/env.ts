@@ -12,7 +12,7 @@ export type HeldToken = {
 
 /** How an event stream ended, and how much was written to it. */
 export type StreamEnd = {
-  ended: "completed" | "client_left" | "reader_stalled" | "stopping" | "failed" | (string & {});
+  ended: "completed" | "client_left" | "reader_stalled" | "token_expired" | "stopping" | "failed";
   writes: number;
   bytes: number;
 };

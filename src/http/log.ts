@@ -1,9 +1,10 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import pino, { type Logger } from "pino";
+import type { Code } from "../core/errors.ts";
 import { idsOf, readTrace } from "../core/trace.ts";
 import { hiding } from "../secrets.ts";
-import type { HttpEnv } from "./env.ts";
+import type { HttpEnv, StreamEnd } from "./env.ts";
 import { timeOf } from "./time.ts";
 
 export type { Logger };
@@ -79,15 +80,43 @@ export type Handled = { method: string; route: string; status: number; ms: numbe
 /** What every line of a request says of it, so that they are found together, and by its trace. */
 export const idsOfRequest = (c: Context<HttpEnv>) => ({ request_id: c.get("requestId"), ...idsOf(c.get("trace")) });
 
-/** One line per request, which `told` hears of, too. */
+/** One line per request, when its answer is over; `told` hears of it at the head of the answer. */
 export function logRequests(log: Logger, told: (handled: Handled) => void): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
     const started = performance.now();
     c.set("trace", readTrace(c.req.header("traceparent"), c.req.header("tracestate")));
     await next();
-    const ms = performance.now() - started;
     const handled = { method: c.req.method, route: routePath(c, -1), status: c.res.status };
-    log.info({ ...idsOfRequest(c), ...handled, ms: Math.round(ms * 10) / 10 }, "request");
-    told({ ...handled, ms });
+    told({ ...handled, ms: performance.now() - started });
+    const streamed = c.get("streamed");
+    if (streamed) void streamed.then((end) => logRequest(log, c, { ...handled, started, end }));
+    else logRequest(log, c, { ...handled, started });
   };
 }
+
+type Over = Omit<Handled, "ms"> & { started: number; end?: StreamEnd };
+
+function logRequest(log: Logger, c: Context<HttpEnv>, { started, end, ...handled }: Over): void {
+  const ms = Math.round((performance.now() - started) * 10) / 10;
+  const code = c.get("code");
+  const place = handled.route === UNMATCHED ? { route: "none", path: pathOf(c) } : {};
+  const level = end?.ended === "failed" ? "error" : levelOf(handled, code);
+  log[level]({ ...idsOfRequest(c), ...handled, ...place, ...(code && { code }), ms, ...end }, "request");
+}
+
+/** The pattern that is left where no route was asked for. */
+const UNMATCHED = "/*";
+/** Asked for again and again by machines, and of no interest while nothing else is wrong. */
+const QUIET = /^(\/health(\/live|\/ready)?|\/api\/v1\/health|\/metrics)$/;
+
+/** A provider's failure is a warning, our own an error. */
+function levelOf({ route, status }: Pick<Handled, "route" | "status">, code: Code | undefined) {
+  if (QUIET.test(route) && status !== 500) return "debug";
+  if (status < 500) return "info";
+  return code?.startsWith("provider_") ? "warn" : "error";
+}
+
+const PATH_MOST = 200;
+
+/** Without its query, cut, and without anything that could pass for another line. */
+const pathOf = (c: Context<HttpEnv>): string => encodeURI(c.req.path.slice(0, PATH_MOST).toWellFormed());

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { HeldToken, HttpEnv } from "./env.ts";
+import type { HeldToken, HttpEnv, StreamEnd } from "./env.ts";
 import { whenExpired } from "./expiry.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
@@ -45,16 +45,19 @@ export function eventStream(
   if (c.req.method === "HEAD") return c.body(null, 200, headers);
   const failed = (error: unknown) => log.error({ err: error, ...idsOfRequest(c) }, "an event stream failed");
   const [letGo, left] = [holdOpen(c), holdStream(c)];
-  const done = () => {
+  const over = Promise.withResolvers<StreamEnd>();
+  c.set("streamed", over.promise);
+  const done = (end: StreamEnd) => {
     letGo();
     left();
+    over.resolve(end);
   };
   return c.body(streamOf(texts, { failed, done, until, token: c.get("token") }), 200, headers);
 }
 
 type Ending = {
   failed(error: unknown): void;
-  done(): void;
+  done(end: StreamEnd): void;
   until: AbortSignal | undefined;
   token: HeldToken | undefined;
 };
@@ -70,31 +73,39 @@ function streamOf(
   let end = () => {};
   let stopLooking = () => {};
   let missed = 0;
-  function leave() {
+  const written = { writes: 0, bytes: 0 };
+  function leave(ended: StreamEnd["ended"]) {
     clearInterval(beat);
     stopLooking();
     until?.removeEventListener("abort", end);
     leaving.abort();
     source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
-    done();
+    done({ ended, ...written });
+  }
+  function write(controller: ReadableStreamDefaultController<Uint8Array>, text: string) {
+    const bytes = encoder.encode(text);
+    written.writes += 1;
+    written.bytes += bytes.byteLength;
+    controller.enqueue(bytes);
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      end = () => {
+      const endAs = (ended: StreamEnd["ended"]) => {
         if (leaving.signal.aborted) return;
-        leave();
+        leave(ended);
         controller.close();
       };
+      end = () => endAs("stopping");
       until?.addEventListener("abort", end);
       if (until?.aborted) return end();
       stopLooking = whenExpired(token, () => {
-        controller.enqueue(encoder.encode(EXPIRED));
-        end();
+        write(controller, EXPIRED);
+        endAs("token_expired");
       });
       beat = setInterval(() => {
-        if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(COMMENT));
+        if ((controller.desiredSize ?? 0) > 0) write(controller, COMMENT);
         else if (++missed === BEATS_MISSED) {
-          leave();
+          leave("reader_stalled");
           controller.error(new Error("the client takes nothing"));
         }
       }, BEAT_MS);
@@ -104,17 +115,17 @@ function streamOf(
       try {
         const next = await source.next();
         if (leaving.signal.aborted) return;
-        if (!next.done) return controller.enqueue(encoder.encode(next.value));
-        leave();
+        if (!next.done) return write(controller, next.value);
+        leave("completed");
         controller.close();
       } catch (error) {
         if (leaving.signal.aborted) return;
         failed(error);
-        leave();
+        leave("failed");
         controller.error(error); // cut off: the client goes on from its last id
       }
     },
-    cancel: leave,
+    cancel: () => leave("client_left"),
   });
 }
 

@@ -32,6 +32,10 @@ export const Turn = z
       .object({ messages: z.int(), omitted: z.int(), estimated_tokens: z.int() })
       .nullable()
       .openapi({ description: "What the model was shown of the conversation, and how much was left out." }),
+    request_id: z
+      .string()
+      .nullable()
+      .openapi({ description: "The `X-Request-Id` of the request that asked for it, as log lines have it." }),
     created_at: time,
     completed_at: time.nullable(),
   })
@@ -53,6 +57,7 @@ export function toTurn(turn: TurnState): z.infer<typeof Turn> {
     attempts: turn.attempts?.map((one) => ({ ...one, first_token_ms: one.first_token_ms ?? null })) ?? [],
     error: turn.error,
     context: turn.context,
+    request_id: turn.requestId,
     created_at: timeOf(turn.createdAt),
     completed_at: turn.completedAt === null ? null : timeOf(turn.completedAt),
   };
@@ -69,6 +74,7 @@ export function optionsOf(c: Context<HttpEnv>, actor: Actor, body: Options) {
     key: requestKey(c, actor, body),
     options: turnOptionsOf(body),
     trace: c.get("trace"),
+    requestId: c.get("requestId"),
   };
 }
 

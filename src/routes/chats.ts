@@ -232,8 +232,8 @@ export function chats({ db, turns, clock, log }: Services) {
     const reply = {
       reply: answer.content,
       chat_id,
-      message_id: turn.answerId,
-      turn_id: turn.turnId,
+      message_id: answer.turn.answerId,
+      turn_id: answer.turn.turnId,
       model: answer.model,
     };
     return c.json(reply, 200);

@@ -148,7 +148,7 @@ export function coaching({ db, turns, clock, log }: Services) {
     const turn = await beginTurn(turns, actor, question);
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
     const answer = await waitFor(c, wholeAnswer(turns, turn));
-    const { conversationId, turnId, answerId } = turn;
+    const { conversationId, turnId, answerId } = answer.turn;
     const response = {
       response: answer.content,
       chat_id: chat_id ?? conversationId,
@@ -185,10 +185,11 @@ export function coaching({ db, turns, clock, log }: Services) {
     const turn = await beginTurn(turns, actor, { conversationId, content, ...optionsOf(c, actor, body) });
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
     const outcome = await waitFor(c, outcomeOf(turns, turn));
-    const shared = { chat_id, conversation_id: conversationId, user_id: actor.userId, turn_id: turn.turnId };
+    const { turnId, answerId } = outcome instanceof AppError ? turn : outcome.turn;
+    const shared = { chat_id, conversation_id: conversationId, user_id: actor.userId, turn_id: turnId };
     if (!(outcome instanceof AppError)) {
       const { content, model } = outcome;
-      return c.json({ status: "success" as const, message_id: turn.answerId, ...shared, content, model }, 200);
+      return c.json({ status: "success" as const, message_id: answerId, ...shared, content, model }, 200);
     }
     if (!outcome.code.startsWith("provider_")) throw outcome;
     const error = { code: outcome.code, detail: outcome.message };

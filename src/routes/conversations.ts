@@ -156,12 +156,12 @@ export function conversations({ db, turns, clock, log }: Services) {
     if (streams) return streamTurn(c, { turns, log }, turn);
     const answer = await waitFor(c, wholeAnswer(turns, turn));
     const asked = {
-      id: turn.answerId,
+      id: answer.turn.answerId,
       conversation_id,
       sender: "chatbot" as const,
       content: answer.content,
       alternatives: answer.alternatives.map((one) => ({ id: one.id, content: one.content })),
-      turn_id: turn.turnId,
+      turn_id: answer.turn.turnId,
       model: answer.model,
     };
     return c.json(asked, 200);

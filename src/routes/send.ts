@@ -126,8 +126,8 @@ export function send({ db, turns, log }: Services) {
       conversation_id: turn.conversationId,
       message: answer.content,
       timestamp: timeOf(answer.completedAt),
-      message_id: turn.answerId,
-      turn_id: turn.turnId,
+      message_id: answer.turn.answerId,
+      turn_id: answer.turn.turnId,
       model: answer.model,
     };
     return c.json(sent, 200);

@@ -166,8 +166,8 @@ export function turns({ db, turns, log }: Services) {
     const { message_id: messageId } = c.req.valid("param");
     const turn = await regenerate(turns, actor, { messageId, ...optionsOf(c, actor, body) });
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
-    const { content, model } = await waitFor(c, wholeAnswer(turns, turn));
-    return c.json({ turn_id: turn.turnId, message_id: turn.answerId, content, model }, 200);
+    const { content, model, turn: of } = await waitFor(c, wholeAnswer(turns, turn));
+    return c.json({ turn_id: of.turnId, message_id: of.answerId, content, model }, 200);
   });
 
   router.openapi(others, async (c) => {

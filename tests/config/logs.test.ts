@@ -15,6 +15,9 @@ beforeAll(async () => {
 afterEach(() => provider.behave(() => ({})));
 afterAll(() => provider.close());
 
+const turnsIn = ({ lines }: Launched) =>
+  lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "turn ended");
+
 const requestsIn = ({ lines }: Launched) =>
   lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "request");
 
@@ -47,16 +50,109 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
         route: "/api/chat/send",
         status: 200,
       }),
-      expect.objectContaining({ ...common, request_id: expect.any(String), route: "/chats/:chat_id", status: 404 }),
+      expect.objectContaining({
+        ...{ ...common, request_id: expect.any(String), route: "/chats/:chat_id", status: 404, code: "not_found" },
+      }),
       expect.objectContaining({ ...common, request_id: expect.any(String), status: 401 }),
     ]);
   });
 
   it("names the request by the id that its answer carries", async () => {
     const service = await start();
-    const answer = await service.call("/health");
+    const answer = await service.call("/");
     await expect.poll(() => requestsIn(service).length).toBe(1);
-    expect(requestsIn(service)[0]).toMatchObject({ request_id: answer.headers.get("x-request-id"), route: "/health" });
+    expect(requestsIn(service)[0]).toMatchObject({ request_id: answer.headers.get("x-request-id"), route: "/" });
+  });
+
+  it("has checks of health and readings of the metrics at debug", async () => {
+    const service = await start({ METRICS_OPEN: "true" });
+    const paths = ["/health", "/health/live", "/health/ready", "/api/v1/health", "/metrics"];
+    for (const path of paths) expect((await service.call(path)).status).toBe(200);
+    await expect.poll(() => requestsIn(service).length).toBe(paths.length);
+    expect(requestsIn(service).map(({ level, route }) => [level, route])).toEqual(paths.map((path) => ["debug", path]));
+  });
+
+  it("says which path there was not, cut, without its query, and in one line whatever stands in it", async () => {
+    const service = await start({ LOG_FORMAT: "pretty" });
+    const alice = await as("alice");
+    await service.call(`/nothing%0a2026%1b[31m?token=${KEY}`, undefined, alice);
+    await service.call(`/${"long".repeat(200)}`, undefined, alice);
+    const lines = () => service.lines.filter((line) => line.includes("status=404"));
+    await expect.poll(() => lines().length).toBe(2);
+    expect(lines()[0]).toContain("route=none");
+    expect(lines()[0]).toContain("path=/nothing%0A2026%1B%5B31m ");
+    expect(lines()[1]).toMatch(/ path=\/(long){49}lon /);
+  });
+
+  it("has one line for each turn that ended, with the id of its request, what answered and what it used", async () => {
+    const service = await start();
+    const alice = { ...(await as("alice")), "x-request-id": "request-of-the-test" };
+    const sent = await service.call("/api/chat/send", { message: "Hi" }, alice);
+    const { turn_id, conversation_id } = JSON.parse(await sent.text());
+    await expect.poll(() => turnsIn(service)).toHaveLength(1);
+    const names = { request_id: "request-of-the-test", turn_id, conversation_id };
+    expect(turnsIn(service)).toEqual([
+      {
+        ...{ ...names, level: "info", msg: "turn ended", outcome: "completed" },
+        ...{
+          target: expect.stringMatching(/^openai\//),
+          input_tokens: expect.any(Number),
+          output_tokens: expect.any(Number),
+        },
+        ...{ ms: expect.any(Number), time: expect.any(String) },
+      },
+    ]);
+    const turn = await (await service.call(`/api/v1/turns/${turn_id}`, undefined, alice)).json();
+    expect(turn).toMatchObject({ id: turn_id, request_id: "request-of-the-test" });
+  });
+
+  it.each([false, true])(
+    "warns of a turn that failed, and says what the provider said (stream: %s)",
+    async (stream) => {
+      provider.behave(() => ({ status: 401, error: { error: { message: BODY } } }));
+      const service = await start();
+      const alice = { ...(await as("alice")), "x-request-id": "request-of-the-test" };
+      await (await service.call("/api/chat/send", { message: "Hi", stream }, alice)).text();
+      await expect.poll(() => [turnsIn(service).length, requestsIn(service).length]).toEqual([1, 1]);
+      expect(turnsIn(service)).toEqual([
+        expect.objectContaining({
+          ...{ level: "warn", request_id: "request-of-the-test", outcome: "failed", code: "provider_failed" },
+          attempts: [
+            expect.objectContaining({ target: expect.stringMatching(/^openai\//), outcome: "auth", status: 401 }),
+          ],
+        }),
+      ]);
+      const request = stream ? { level: "info", status: 200 } : { level: "warn", status: 502, code: "provider_failed" };
+      expect(requestsIn(service)).toEqual([expect.objectContaining(request)]);
+    },
+  );
+
+  it("has the line of a stream when it is over, with how it ended and how long it took", async () => {
+    provider.behave(() => ({ text: [TEXT], afterwards: "stall" }));
+    const service = await start({ IDLE_TIMEOUT_MS: "60000" });
+    const alice = await as("alice");
+    const left = new AbortController();
+    const init = { method: "POST", headers: { ...alice, "content-type": "application/json" }, signal: left.signal };
+    const body = JSON.stringify({ message: "Hi", stream: true });
+    const response = await fetch(`${service.url}/api/chat/send`, { ...init, body });
+    const reader = response.body?.getReader();
+    let heard = "";
+    while (!heard.includes(TEXT)) heard += new TextDecoder().decode((await reader?.read())?.value);
+    const [, id] = /"turn_id":"([^"]+)"/.exec(heard) ?? [];
+    expect(requestsIn(service)).toEqual([]);
+    left.abort();
+    await expect.poll(() => requestsIn(service)).toHaveLength(1);
+    const common = { status: 200, level: "info", ms: expect.any(Number), writes: expect.any(Number) };
+    expect(requestsIn(service)[0]).toMatchObject({ ...common, route: "/api/chat/send", ended: "client_left" });
+
+    const following = service.call(`/api/v1/turns/${id}/stream`, undefined, alice).then((followed) => followed.text());
+    await service.call(`/api/v1/turns/${id}/cancel`, {}, alice);
+    const { length } = Buffer.from(await following);
+    await expect.poll(() => requestsIn(service)).toHaveLength(3);
+    expect(requestsIn(service)).toContainEqual(
+      expect.objectContaining({ ...common, route: "/api/v1/turns/:turn_id/stream", ended: "completed", bytes: length }),
+    );
+    expect(turnsIn(service)).toEqual([expect.objectContaining({ level: "info", code: "turn_cancelled" })]);
   });
 
   it.each<{ what: string; script: Script; status: number }>([
@@ -89,7 +185,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
       service.call("/api/chat/send", { message: { [TEXT]: TEXT } }, alice),
       service.call("/api/chat/send", { message: TEXT, model: TEXT }, alice),
       service.call(`/chats?user_id=${TEXT}&token=${KEY}`, undefined, alice),
-      service.call(`/nothing/${TEXT}?token=${KEY}`, undefined, alice),
+      service.call(`/nothing?token=${KEY}&text=${TEXT}`, undefined, alice),
       fetch(`${service.url}/api/chat/send`, {
         method: "POST",
         body: `{"message": "${TEXT}`,
@@ -105,9 +201,9 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
 
   it("is for people with LOG_FORMAT=pretty: the time, the level, what happened, and the fields", async () => {
     const service = await start({ LOG_FORMAT: "pretty" });
-    await service.call("/health");
+    await service.call("/");
     const log = () => service.lines.join("\n");
-    await expect.poll(log).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}request .*route=\/health .*status=200 /m);
+    await expect.poll(log).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}request .*route=\/ .*status=200 /m);
     expect(log()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}Parley is listening url=http:/m);
     service.signal("SIGTERM");
     await expect.poll(service.exitCode, { timeout: 5_000 }).toBe(0);
@@ -118,6 +214,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
   it("leaves out what is below LOG_LEVEL", async () => {
     const service = await start({ LOG_LEVEL: "info" });
     await service.call("/health");
+    await service.call("/");
     await expect.poll(() => requestsIn(service).length).toBe(1);
     expect(service.lines.map((line) => JSON.parse(line).level)).not.toContain("debug");
   });

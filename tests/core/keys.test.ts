@@ -10,7 +10,7 @@ import { drainTurns } from "../../src/core/launch.ts";
 import type { TurnDeps } from "../../src/core/live.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { beginTurn, type Question } from "../../src/core/turns.ts";
-import { forgetKeys } from "../../src/core/upkeep.ts";
+import { forgetKeys, renewLeases } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation } from "../../src/db/tables.ts";
 import {
@@ -36,6 +36,20 @@ const DAY = 24 * 60 * 60 * 1000;
 let keys = 0;
 const newKey = (requestHash = "this request"): RequestKey => ({ key: `key-${++keys}`, requestHash });
 
+/** Waits beside a process that renews its leases all the time. */
+async function renewingUntil<R>(deps: TurnDeps, work: Promise<R>): Promise<R> {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  work.then(over, over);
+  while (!isOver) {
+    await renewLeases(deps);
+    await new Promise(setImmediate);
+  }
+  return work;
+}
+
 describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
   let db: Db;
   let other: Db;
@@ -58,7 +72,8 @@ describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
       const { deps, conversation, key, shown } = await given();
       const turn = ours(await ask(deps, conversation, key));
       const elsewhere = startInstance(other);
-      const others = await Promise.all([deps, deps, elsewhere].map((process) => ask(process, conversation, key)));
+      const asked = Promise.all([deps, deps, elsewhere].map((process) => ask(process, conversation, key)));
+      const others = await renewingUntil(deps, asked); // elsewhere nobody knows that it lives before it says so
       for (const one of others) {
         const { turnId, conversationId, questionId, answerId, model } = turn;
         expect(one).toMatchObject({ turnId, conversationId, questionId, answerId, model });
@@ -286,6 +301,37 @@ describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
       next.end("Bob");
       expect(await wholeAnswer(deps, again)).toMatchObject({ content: "Bob" });
       await expectTrueCounts(db, conversation.id);
+    });
+
+    it("does so at the first retry where its process died and nobody knows yet", async () => {
+      const own = await openForTest(await fresh());
+      const { deps, conversation, key } = await given(own);
+      const lost = await ask(deps, conversation, key);
+      const next = startInstance(own, answering());
+      const asked = ask(next, conversation, key); // nobody renews the lease of the first, which still holds
+      await lapse(own, lost);
+      await sweepTurns(next);
+      const again = ours(await asked);
+      expect(again.turnId).not.toBe(lost.turnId);
+      expect(await wholeAnswer(next, again)).toMatchObject({
+        content: answerTo("Who are you?"),
+        turn: { turnId: again.turnId },
+      });
+      expect(await turnsOf(own, conversation.id)).toHaveLength(2);
+    });
+
+    it("does so for who has joined it where its process dies after that", async () => {
+      const own = await openForTest(await fresh());
+      const { deps, conversation, key } = await given(own);
+      const lost = await ask(deps, conversation, key);
+      const next = startInstance(own, answering());
+      const joined = await renewingUntil(deps, ask(next, conversation, key));
+      expect(joined.turnId).toBe(lost.turnId);
+      const answered = wholeAnswer(next, joined);
+      await lapse(own, lost);
+      await sweepTurns(next);
+      const { turn, content } = await answered;
+      expect([turn.turnId === lost.turnId, content]).toEqual([false, answerTo("Who are you?")]);
     });
 
     it("does so where its process died, or left", async () => {

@@ -129,7 +129,11 @@ describe.each(databases)("what an agent has before it, on $database", ({ fresh }
       heard.resolve(desk.hear);
       return { begin: () => {}, leave: () => {} };
     };
-    const { done } = watch({ db, desks: { join, stop: () => {} }, log: { error: () => {} } });
+    const { done } = watch({
+      db,
+      desks: { join, stop: () => {} },
+      log: { info: () => {}, warn: () => {}, error: () => {} },
+    });
     const hear = await heard.promise;
     for (let i = 0; i <= 1_000; i++) hear({ ...row, id: `session ${i}` });
     await done;

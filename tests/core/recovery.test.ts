@@ -1,4 +1,4 @@
-import { eq } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
@@ -109,6 +109,42 @@ describe.each(databases)("on $database", ({ fresh }) => {
       expect(await stored()).toEqual(before);
       expect(dead.logged).toEqual([]);
     });
+  });
+
+  it("a turn whose lease ends later than any lease can is lost: the clock has been set back", async () => {
+    const dead = startInstance(db);
+    const conversation = await newConversation(db);
+    const turns = [await send(dead, conversation, "One"), await send(dead, conversation, "Two")] as const;
+    const t = db.tables.turns;
+    for (const { turnId } of turns)
+      await db
+        .update(t)
+        .set({ leaseUntil: sql`${t.leaseUntil} + 3600000` })
+        .where(eq(t.id, turnId));
+    await sweepTurns(startInstance(db, answering()));
+    expect(await turnRow(db, turns[0])).toMatchObject({ status: "failed", error: lost });
+    await eventually(async () => expect(await turnRow(db, turns[1])).toMatchObject({ status: "completed" }));
+  });
+
+  it("a process that has the database for itself takes over at once what was open when it starts, but for its own", async () => {
+    const alone: Db = { ...db, isAlone: true };
+    const dead = startInstance(db);
+    const conversation = await newConversation(db);
+    const running = await send(dead, conversation, "One", { requestId: "request-1" });
+    const waiting = await send(dead, conversation, "Two", { requestId: "request-2" });
+    const next = startInstance(alone, answering());
+    const own = startInstance(alone);
+    const kept = await send({ ...own, live: next.live }, await newConversation(db), "Mine");
+    const stop = await startUpkeep(next);
+    onTestFinished(stop);
+    expect(await turnRow(db, running)).toMatchObject({ status: "failed", error: lost });
+    expect(await turnRow(db, kept)).toMatchObject({ status: "in_progress" });
+    await eventually(async () => expect(await turnRow(db, waiting)).toMatchObject({ status: "completed" }));
+    await eventually(() => expect(next.lines).toHaveLength(2));
+    expect(next.lines).toMatchObject([
+      { level: "warn", request_id: "request-1", turn_id: running.turnId, outcome: "failed", code: "provider_failed" },
+      { level: "info", request_id: "request-2", turn_id: waiting.turnId, outcome: "completed" },
+    ]);
   });
 
   it("a turn whose lease still holds is left alone", async () => {

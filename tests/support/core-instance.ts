@@ -16,7 +16,9 @@ export type Instance = TurnDeps & {
   models: TestModels;
   /** What the instance's clock shows, and how often it was looked at. */
   time: { now: number; looks: number };
+  /** The errors that it has logged, and its other lines. */
   logged: object[];
+  lines: { level: "info" | "warn"; message: string; [field: string]: unknown }[];
   /** How each turn that ended here was counted: as completed, or by the code of its error. */
   counted: string[];
 };
@@ -31,12 +33,15 @@ export function startInstance(db: Db, models: TestModels = testModels(), allowan
     time.looks++;
     return time.now;
   };
-  const log = { error: (fields: object) => void logged.push(fields) };
+  const lines: Instance["lines"] = [];
+  const line = (level: "info" | "warn") => (fields: object, message: string) =>
+    void lines.push({ level, message, ...fields });
+  const log = { info: line("info"), warn: line("warn"), error: (fields: object) => void logged.push(fields) };
   const live = createLive();
   onTestFinished(() => drainTurns(live, 0));
   const counted: string[] = [];
   const observe: TurnDeps["observe"] = { turn: ({ status, error }) => void counted.push(error?.code ?? status) };
-  const told = { log, observe, time, logged, counted };
+  const told = { log, observe, time, logged, lines, counted };
   return { db, models, live, cache: null, clock, allowance, systemPrompt: null, ...told };
 }
 

@@ -27,6 +27,7 @@ export function question(set: Partial<BeginTurn> = {}): BeginTurn {
     extensions: [],
     also: [],
     options: null,
+    requestId: "request-1",
     now: NOW,
     leaseMs: LEASE_MS,
     room: 16,
