@@ -26,7 +26,7 @@ export function createProcesses(cwd: string, signal: AbortSignal): Processes {
     signal.throwIfAborted();
     const child = spawn(program, args, {
       cwd,
-      env: { PATH: process.env["PATH"], ...env },
+      env: { PATH: process.env["PATH"], DRAIN_NOTICE_MS: "0", ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });
     children.push(child);

@@ -41,7 +41,7 @@ async function measure({ folder }: Stage, { command: [program = "", ...args], en
   const began = performance.now();
   const child = spawn(program, args, {
     cwd: folder,
-    env: { PATH: process.env["PATH"], PORT: String(port), ...env },
+    env: { PATH: process.env["PATH"], PORT: String(port), DRAIN_NOTICE_MS: "0", ...env },
     stdio: "ignore",
   });
   while (!(await isHealthy(port))) if (child.exitCode !== null) throw new Error(`${program} ended`);

@@ -23,7 +23,7 @@ export function createService({ bundle, folder, port, env }: Setting): Service {
   function start() {
     const started = spawn(process.execPath, [bundle], {
       cwd: folder,
-      env: { PORT: String(port), LOG_FORMAT: "json", ...env },
+      env: { PORT: String(port), LOG_FORMAT: "json", DRAIN_NOTICE_MS: "0", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     child = started;

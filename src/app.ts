@@ -89,9 +89,9 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
 }
 
 /** A connection that is kept would keep a stopping server. */
-function leaveWhenDraining({ phase }: Services): MiddlewareHandler<HttpEnv> {
+function leaveWhenDraining({ leaving }: Services): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
-    if (phase() === "draining") c.header("Connection", "close");
+    if (leaving.aborted) c.header("Connection", "close");
     await next();
   };
 }

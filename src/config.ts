@@ -113,6 +113,7 @@ const environment = z.object({
   MAX_TURNS_PER_USER: limit.optional(),
   MAX_STREAMS_PER_USER: limit.optional(),
   DAILY_TOKENS_PER_USER: limit.default(null),
+  DRAIN_NOTICE_MS: whole(0, 600_000).optional(),
   DRAIN_TIMEOUT_S: whole(0, 3600).default(20),
   SYSTEM_PROMPT: z.string().optional(),
   METRICS_OPEN: flag.default(false),

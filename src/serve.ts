@@ -1,5 +1,6 @@
 import type { Config } from "./config.ts";
 import { configure } from "./configure.ts";
+import { sleep } from "./core/time.ts";
 import { placeOf } from "./db/address.ts";
 import { type Logger, openLog } from "./http/log.ts";
 import { listen, reachable, tryAddress, urlOf, whyNoListener } from "./listen.ts";
@@ -27,7 +28,11 @@ export async function run(): Promise<void> {
   const server = await listen(parley.app.fetch, address).catch((error) => fail([whyNoListener(error, config)]));
   if (!server) return parley.stop();
   parley.ready();
-  stopBy(() => parley.stop(server.close()));
+  stopBy(async (signal) => {
+    parley.leave();
+    await sleep(noticeMs(config, signal));
+    await parley.stop(server.close());
+  });
   greet(log, config, { port: server.port, models: parley.models });
   for (const notice of notices) log.warn(notice);
 }
@@ -74,23 +79,32 @@ function greet(log: Logger, config: Config, { port, models }: Pick<Parley, "mode
   }
 }
 
-type Stop = () => Promise<void>;
+/** How long load balancers get to see that it is about to stop, in milliseconds, where nothing is said of it. */
+const NOTICE_MS = 5_000;
+
+/** None for a person at a terminal: there Ctrl-C is meant. */
+function noticeMs({ DRAIN_NOTICE_MS }: Config, signal: NodeJS.Signals): number {
+  if (signal === "SIGINT") return 0;
+  return DRAIN_NOTICE_MS ?? (process.stdin.isTTY || process.stdout.isTTY ? 0 : NOTICE_MS);
+}
+
+type Stop = (signal: NodeJS.Signals) => Promise<void>;
 
 /**
  * From now on the first signal ends the process as it is told to by then, a second one at once. As process 1 of a
  * container it has no other end: the system does nothing on a signal that nobody heeds.
  */
-function stopOnSignal(log: Logger, close: Stop): (stop: Stop) => void {
+function stopOnSignal(log: Logger, close: () => Promise<void>): (stop: Stop) => void {
   let stop: Stop = async () => {};
   let first: { signal: string; at: number } | undefined;
-  const onSignal = async (signal: string) => {
+  const onSignal = async (signal: NodeJS.Signals) => {
     if (first) {
       if (signal !== first.signal || performance.now() - first.at > SAME_SIGNAL_MS) process.exit(1);
       return;
     }
     first = { signal, at: performance.now() };
     log.info({ signal }, "stopping");
-    const code = await stop().then(
+    const code = await stop(signal).then(
       () => 0,
       (error) => {
         log.error({ err: error }, "not all of it could be closed");

@@ -125,6 +125,7 @@ const wrong: Record<string, string[]> = {
   MAX_TURNS_PER_USER: ["0", "-1", "none", "1.5", "OFF", "2147483648"],
   MAX_STREAMS_PER_USER: ["0", "-1", "none", "1e3", "2147483648"],
   DAILY_TOKENS_PER_USER: ["0", "-1", "1M", "1,000", "2147483648"],
+  DRAIN_NOTICE_MS: ["-1", "600001", "5s"],
   DRAIN_TIMEOUT_S: ["-2", "3601", "a minute"],
   LOG_LEVEL: ["loud", "INFO"],
   LOG_FORMAT: ["xml", "JSON"],

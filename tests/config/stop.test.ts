@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, openSync } from "node:fs";
+import { Agent, get } from "node:http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { freePort } from "../support/global.ts";
 import { runtimes } from "../support/models-dispatch.ts";
@@ -16,8 +17,8 @@ const FULL = "/dev/full";
 const messagesOf = ({ lines }: Launched) => lines.map((line) => JSON.parse(line).msg);
 
 describe.each(runtimes)("on %s, a service with nothing to do", (runtime) => {
-  async function ready(): Promise<Launched> {
-    const service = await launchIn(freshFolder(), runtime, {});
+  async function ready(env: Record<string, string> = {}): Promise<Launched> {
+    const service = await launchIn(freshFolder(), runtime, env);
     expect((await service.call("/health/ready")).status).toBe(200);
     return service;
   }
@@ -66,7 +67,7 @@ describe.each(runtimes)("on %s, a service with nothing to do", (runtime) => {
   ] as const)("goes on, and ends with 0, under a log $what", async ({ LOG_FORMAT, out }) => {
     const PORT = String(await freePort());
     const [command, args] = commandOf(runtime);
-    const env = { PATH: process.env["PATH"], PORT, LOG_FORMAT };
+    const env = { PATH: process.env["PATH"], PORT, LOG_FORMAT, DRAIN_NOTICE_MS: "0" };
     const child = spawn(command, args, { cwd: freshFolder(), env, stdio: ["ignore", out(), "ignore"] });
     onTestFinished(() => void child.kill("SIGKILL"));
     child.stdout?.destroy();
@@ -80,7 +81,7 @@ describe.each(runtimes)("on %s, a service with nothing to do", (runtime) => {
   it(
     "loses no line of its log when it ends, however slowly the log is read",
     async () => {
-      const service = await ready();
+      const service = await ready({ LOG_LEVEL: "debug" }); // at which checks of health are lines
       service.read(false);
       const padding = "r".repeat(200); // many long lines, so that they no longer fit into the pipe
       const asked = Array.from({ length: 1_500 }, (_, n) => `${padding}-${n}`);
@@ -107,4 +108,30 @@ describe.each(runtimes)("on %s, a service with nothing to do", (runtime) => {
     },
     BUSY,
   );
+
+  it("is not ready for DRAIN_NOTICE_MS before it takes nobody new, and does all else meanwhile", async () => {
+    const service = await launchIn(freshFolder(), runtime, { DRAIN_NOTICE_MS: "600000" });
+    service.signal("SIGTERM");
+    const readiness = async () => {
+      const { status } = await service.call("/health/ready");
+      return status;
+    };
+    await expect.poll(readiness, IN_TIME).toBe(503);
+    const kept = new Agent({ keepAlive: true, maxSockets: 1 });
+    const onOneConnection = () =>
+      new Promise<[number | undefined, boolean]>((resolve, reject) => {
+        const asked = get(`${service.url}/health/ready`, { agent: kept }, (response) => {
+          response.resume().on("end", () => resolve([response.statusCode, asked.reusedSocket]));
+        });
+        asked.on("error", reject);
+      });
+    const answers = [await onOneConnection(), await onOneConnection()];
+    kept.destroy();
+    expect(answers).toEqual([
+      [503, false],
+      [503, true],
+    ]);
+    expect(await (await service.call("/health/ready")).json()).toEqual({ status: "draining" });
+    expect((await service.call("/api/chat/send", { message: "Hi" })).status).toBe(200);
+  });
 });

@@ -26,7 +26,7 @@ export async function launchIn(cwd: string, runtime: Runtime, env: Record<string
   const [command, args] = commandOf(runtime);
   const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env["PATH"], PORT: "0", ...env },
+    env: { PATH: process.env["PATH"], PORT: "0", DRAIN_NOTICE_MS: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));

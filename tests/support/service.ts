@@ -25,7 +25,7 @@ const bun = join(root, "node_modules/bun/bin/bun.exe");
 
 /** The service on a free port, run by another command where one is named; resolves once it listens. */
 export const startService = (runtime: Runtime, env: Record<string, string>, by: string[] = []): Promise<Service> =>
-  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", ...env }, by }));
+  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", DRAIN_NOTICE_MS: "0", ...env }, by }));
 
 /** The same with less patience for its clients. */
 export function startImpatient(
