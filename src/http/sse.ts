@@ -1,8 +1,10 @@
 import type { Context } from "hono";
 import type { HeldToken, HttpEnv } from "./env.ts";
 import { whenExpired } from "./expiry.ts";
+import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
+import { freeRound, madePiece } from "./turnstile.ts";
 import { holdOpen } from "./wait.ts";
 
 /** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
@@ -49,7 +51,7 @@ export function eventStream(
     letGo();
     left();
   };
-  return c.body(streamOf(texts, { failed, done, until, token: c.get("token") }), 200, headers);
+  return c.body(streamOf(texts, { failed, done, until, token: c.get("token"), heavy: c.get("heavy") }), 200, headers);
 }
 
 type Ending = {
@@ -57,11 +59,12 @@ type Ending = {
   done(): void;
   until: AbortSignal | undefined;
   token: HeldToken | undefined;
+  heavy: Heavy | undefined;
 };
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done, until, token }: Ending,
+  { failed, done, until, token, heavy }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -70,13 +73,19 @@ function streamOf(
   let end = () => {};
   let stopLooking = () => {};
   let missed = 0;
+  let wasLong = false;
   function leave() {
     clearInterval(beat);
     stopLooking();
     until?.removeEventListener("abort", end);
     leaving.abort();
+    heavy?.letGo(source);
     source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
     done();
+  }
+  function cutOff(controller: ReadableStreamDefaultController): void {
+    leave();
+    controller.error(new Error("the client takes nothing"));
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
@@ -93,18 +102,22 @@ function streamOf(
       });
       beat = setInterval(() => {
         if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(COMMENT));
-        else if (++missed === BEATS_MISSED) {
-          leave();
-          controller.error(new Error("the client takes nothing"));
-        }
+        else if (++missed === BEATS_MISSED) cutOff(controller);
       }, BEAT_MS);
     },
     async pull(controller) {
       missed = 0;
+      heavy?.letGo(source);
       try {
+        if (wasLong) await freeRound();
         const next = await source.next();
         if (leaving.signal.aborted) return;
-        if (!next.done) return controller.enqueue(encoder.encode(next.value));
+        if (!next.done) {
+          const piece = encoder.encode(next.value);
+          wasLong = madePiece(piece.length);
+          heavy?.hold(source, piece.length, () => cutOff(controller));
+          return controller.enqueue(piece);
+        }
         leave();
         controller.close();
       } catch (error) {
