@@ -1,6 +1,7 @@
 import type { Guard } from "./guard.ts";
 
 const bodies = "tests/http/bodies.test.ts";
+const budget = "tests/http/body-budget.test.ts";
 const hostileBodies = "tests/http/hostile-bodies.test.ts";
 
 /** What one caller may take. */
@@ -158,7 +159,7 @@ export const limits: readonly Guard[] = [
     threat: "API4",
     what: "bodies that say their size have a limit",
     file: "src/http/body.ts",
-    from: "if (Number(length) > most) onError();",
+    from: 'if (Number(c.req.header("content-length") ?? 0) > most) throw tooLarge(most);',
     to: "",
     test: bodies,
   },
@@ -166,9 +167,43 @@ export const limits: readonly Guard[] = [
     threat: "API4",
     what: "bodies that say no size have the same",
     file: "src/http/body.ts",
-    from: "counted(c, next).catch(brokenOff)",
-    to: "next()",
+    from: "if (size > most) throw tooLarge(most);",
+    to: "",
     test: bodies,
+  },
+  {
+    threat: "API4",
+    what: "bodies on their way have room for so many bytes together",
+    file: "src/http/body-budget.ts",
+    from: "if (budget.taken + bytes > budget.total || held + bytes > budget.share) throw overloaded();",
+    to: "",
+    test: budget,
+  },
+  {
+    threat: "API4",
+    what: "a body of somebody whom nobody knows has a deadline",
+    file: "src/http/body-budget.ts",
+    from: "if (body.ms !== null) timer = setTimeout(slow, body.ms);",
+    to: "void slow;",
+    test: budget,
+    name: "without end",
+  },
+  {
+    threat: "API4",
+    what: "messages are read in parts of so many bytes",
+    file: "src/db/parts.ts",
+    from: "sql`${part.ahead} < ${sql.raw(String(PART_BYTES))}`",
+    to: "sql`${part.ahead} >= 0`",
+    test: "tests/core/messages.test.ts",
+    name: "in parts",
+  },
+  {
+    threat: "API4",
+    what: "long answers count as open streams",
+    file: "src/http/parts.ts",
+    from: "claimStream(c, user);",
+    to: "void user;",
+    test: "tests/http/long-answers.test.ts",
   },
   {
     threat: "API4",

@@ -11,6 +11,7 @@ import { openApiDocument } from "./docs/document.ts";
 import { admit, identifier, identify, publicPages } from "./http/auth.ts";
 import { routePath, underBase } from "./http/base-path.ts";
 import { jsonBody } from "./http/body.ts";
+import { boundBodies } from "./http/body-budget.ts";
 import type { HttpEnv } from "./http/env.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { loopbackOnly, sameSiteOnly } from "./http/hosts.ts";
@@ -66,6 +67,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   app.use(
     admit(isPublic),
     limitStreams(config.MAX_STREAMS_PER_USER, services.streams),
+    boundBodies({ most: config.MAX_BODY_BYTES, proxies }),
     ...jsonBody(config.MAX_BODY_BYTES),
   );
 
@@ -73,7 +75,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
     app.route("/", surface(services));
   if (config.stream) app.route("/", streamChat(services, tokenIssuer(config.stream, services.clock)));
-  if (services.streamInbox) app.route("/", streamWebhook(services.streamInbox));
+  if (services.streamInbox) app.route("/", streamWebhook(services.streamInbox, config.MAX_BODY_BYTES));
   let built: ReturnType<typeof openApiDocument> | undefined;
   const document = () => {
     built ??= openApiDocument(app, {

@@ -56,8 +56,10 @@ const bare = (host: string): string => host.replace(/^\[|\]$/g, "");
 
 /** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
 export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {
-  const one: Fetch = (request, env) =>
-    HOST_HEADER.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse();
+  const one: Fetch = (request, env) => {
+    Object.assign(env ?? {}, { idleMs: patience.idle });
+    return HOST_HEADER.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse();
+  };
   return process.versions["bun"] ? listenOnBun(one, address, patience) : listenOnNode(one, address, patience);
 }
 

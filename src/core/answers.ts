@@ -1,5 +1,6 @@
 import { and, asc, eq, gt, inArray, isNull, ne, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
+import { firstPart, inPart, mayGoOn } from "../db/parts.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Message, TurnOptions } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
@@ -67,33 +68,43 @@ export async function regenerate(deps: TurnDeps, actor: Actor, asked: Regenerate
 const notLatest = () =>
   new AppError("not_latest", "Only the newest answer of a conversation can be made anew, while its question stands.");
 
-const selectOthers = statement([...scopeSlots, "messageId", "conversationId", "questionId"], (db, $) => {
-  const { messages: m, conversations: c, turns: t } = db.tables;
+const selectOthers = statement([...scopeSlots, "messageId", "conversationId", "questionId", "from"], (db, $) => {
+  const { messages: m, turns: t } = db.tables;
+  const part = firstPart(db, {
+    where: and(
+      eq(m.conversationId, $.conversationId),
+      inScope(db, $),
+      sql`exists (select 1 from ${t} where ${t.id} = ${m.turnId} and ${t.userMessageId} = ${$.questionId})`,
+      eq(m.role, "assistant"),
+      ne(m.id, $.messageId),
+      inArray(m.status, ["completed", "incomplete"]),
+      gt(m.size, 0),
+      isNull(m.deletedAt),
+      sql`${m.seq} >= cast(${$.from} as integer)`,
+    ),
+    order: ({ seq }) => [asc(seq)],
+  });
   return db
-    .select({ message: m })
-    .from(m)
-    .innerJoin(c, eq(c.id, m.conversationId))
-    .innerJoin(t, eq(t.id, m.turnId))
-    .where(
-      and(
-        eq(m.conversationId, $.conversationId),
-        inScope(db, $),
-        eq(t.userMessageId, $.questionId),
-        eq(m.role, "assistant"),
-        ne(m.id, $.messageId),
-        inArray(m.status, ["completed", "incomplete"]),
-        gt(m.size, 0),
-        isNull(m.deletedAt),
-      ),
-    )
+    .select({ message: m, ahead: part.ahead, bytes: part.bytes })
+    .from(part)
+    .innerJoin(m, eq(m.id, part.id))
+    .where(inPart(part))
     .orderBy(asc(m.seq));
 });
 
-/** The other answers to the question of an answer, oldest first. Throws 404 as `getAnswer` does. */
-export async function listAlternatives(db: Db, actor: Actor, messageId: string): Promise<Message[]> {
+/** The other answers to the question of an answer, oldest first, in parts. Throws 404 as `getAnswer` does. */
+export async function listAlternatives(db: Db, actor: Actor, messageId: string): Promise<AsyncGenerator<Message[]>> {
   const { message, turn } = await getAnswer(db, actor, messageId);
-  if (!turn || message.role !== "assistant") return [];
-  const { conversationId, userMessageId: questionId } = turn;
-  const rows = await db.all(selectOthers, { ...actor, messageId, conversationId, questionId });
-  return rows.map((row) => row.message);
+  const questionId = turn && message.role === "assistant" ? turn.userMessageId : null;
+  async function* others(): AsyncGenerator<Message[]> {
+    let from = questionId === null ? undefined : 0;
+    while (from !== undefined) {
+      const { conversationId } = message;
+      const rows = await db.all(selectOthers, { ...actor, messageId, conversationId, questionId, from });
+      const last = mayGoOn(rows) ? rows.at(-1) : undefined;
+      from = last && last.message.seq + 1;
+      yield rows.map((row) => row.message);
+    }
+  }
+  return others();
 }

@@ -2,7 +2,8 @@ import { and, eq } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import { inScope, type Scope, scopeSlots } from "../db/scope.ts";
 import type { Conversation } from "../db/tables.ts";
-import { changedPosts, type Post } from "./thread.ts";
+import type { Post } from "./thread.ts";
+import { changedPosts } from "./thread-parts.ts";
 
 /** What has changed in a session since a revision. */
 
@@ -34,8 +35,6 @@ export async function sessionRow(db: Db, scope: Scope, id: string): Promise<Conv
   return row;
 }
 
-/** Changes read at once. */
-const PAGE = 200;
 /** Behind every message of a revision. */
 const LAST_SEQ = 2 ** 31 - 1;
 
@@ -62,18 +61,13 @@ export async function* changesOf(db: Db, scope: Scope, { session, after }: Since
 }
 
 async function* postsBetween(db: Db, scope: Scope, { session, after }: Since): AsyncGenerator<Post> {
-  const { id, rev: upTo } = session;
-  let place = { rev: after, seq: LAST_SEQ };
-  for (;;) {
-    const page = await changedPosts(db, scope, {
-      conversationId: id,
-      rev: place.rev,
-      seq: place.seq,
-      upTo,
-      limit: PAGE,
-    });
-    yield* page;
-    place = page.at(-1) ?? place;
-    if (page.length < PAGE) return;
+  const { id: conversationId, rev: upTo } = session;
+  let place: { rev: number; seq: number } | undefined = { rev: after, seq: LAST_SEQ };
+  while (place) {
+    const { rev, seq } = place;
+    const { posts, goesOn } = await changedPosts(db, scope, { conversationId, rev, seq, upTo });
+    const last = goesOn ? posts.at(-1) : undefined;
+    place = last && { rev: last.rev, seq: last.seq };
+    yield* posts;
   }
 }

@@ -7,6 +7,7 @@ export type Code =
   | "forbidden"
   | "not_found"
   | "method_not_allowed"
+  | "request_timeout"
   | "payload_too_large"
   | "unsupported_media_type"
   | "conversation_busy"
@@ -29,7 +30,8 @@ export type Code =
   | "provider_unavailable"
   | "provider_timeout"
   | "storage_unavailable"
-  | "internal_error";
+  | "internal_error"
+  | "overloaded";
 
 export type FieldError = { path: string; message: string };
 

@@ -4,7 +4,7 @@ import { inScope, scopeSlots } from "../db/scope.ts";
 import { changesOf, type Revision, sessionRow } from "./changes.ts";
 import { asSoFar, type Passing, type Running, type Told } from "./feed.ts";
 import type { Actor } from "./identity.ts";
-import { createInbox, MOST_TEXT, sizeOf } from "./inbox.ts";
+import { createInbox, sizeOf, TOLD_TEXT } from "./inbox.ts";
 import type { Watch } from "./watch.ts";
 
 /** What a reader of a session is told at once. */
@@ -59,9 +59,10 @@ async function* missedBy(db: Db, actor: Actor, { id, reader, running }: Missed):
     const seen = asSoFar(revision, running);
     together.push(seen);
     size += sizeOf(seen);
-    if (together.length < MOST_TOGETHER && size < MOST_TEXT) continue;
-    yield reader.sort(together).news;
+    if (together.length < MOST_TOGETHER && size < TOLD_TEXT) continue;
+    const { news } = reader.sort(together);
     [together, size] = [[], 0];
+    yield news;
   }
   if (together.length > 0) yield reader.sort(together).news;
   if (!running) return;

@@ -1,4 +1,5 @@
 import type { Told } from "./feed.ts";
+import type { Post } from "./thread.ts";
 
 /** What waits for a reader of a session. One who falls behind is read anew what it has missed. */
 export type Inbox = {
@@ -11,6 +12,7 @@ export type Inbox = {
   fallBehind(): void;
   /** Whatever comes from now on is kept again. */
   catchUp(): void;
+  /** What comes next, as much as is told at once; the rest still waits. */
   take(): Told[];
   /** Resolves once something has come since the last time that it was emptied. */
   filled(): Promise<void>;
@@ -19,6 +21,8 @@ export type Inbox = {
 /** What may wait: so many events, and so much text in them, in UTF-16 units. */
 export const MOST_WAITING = 500;
 export const MOST_TEXT = 262_144;
+/** What is told at once ends with the event that fills it up. */
+export const TOLD_TEXT = 65_536;
 
 /** A reader begins behind: with what has changed before it came. */
 export function createInbox(): Inbox {
@@ -59,8 +63,14 @@ export function createInbox(): Inbox {
       empty();
     },
     take() {
-      next = Promise.withResolvers();
-      return empty();
+      const taken = fill(waiting);
+      if (taken.length === waiting.length) {
+        next = Promise.withResolvers();
+        return empty();
+      }
+      waiting = waiting.slice(taken.length);
+      text -= textOf(taken);
+      return taken;
     },
     filled: () => (behind ? Promise.resolve() : next.promise),
   };
@@ -73,15 +83,31 @@ function withLast(last: Told | undefined, told: Told): Told | undefined {
   return { ...last, text: last.text + told.text };
 }
 
-/** An extension may be as large as a short message. */
-const EXTENSION = 4_096;
+const textOf = (all: readonly Told[]) => all.reduce((sum, told) => sum + sizeOf(told), 0);
 
-/** About how much text there is in it. */
+/** The first of what waits, one at least. */
+function fill(waiting: readonly Told[]): Told[] {
+  let size = 0;
+  const end = waiting.findIndex((told) => {
+    size += sizeOf(told);
+    return size >= TOLD_TEXT;
+  });
+  return end === -1 ? [...waiting] : waiting.slice(0, end + 1);
+}
+
+/** What has been measured once: many readers are told the same. */
+const sizes = new WeakMap<Told, number>();
+
+/** About how much text there is in it, in UTF-16 units. */
 export function sizeOf(told: Told): number {
   if (told.type === "delta") return told.text.length;
   if (told.type !== "revision") return 0;
-  return told.messages.reduce(
-    (sum, { content, extensions }) => sum + content.length + extensions.length * EXTENSION,
-    0,
-  );
+  const size = sizes.get(told) ?? told.messages.reduce((sum, post) => sum + sizeOfPost(post), 0);
+  sizes.set(told, size);
+  return size;
+}
+
+function sizeOfPost({ content, metadata, extensions }: Post): number {
+  const hanging = extensions.reduce((sum, { data }) => sum + JSON.stringify(data).length, 0);
+  return content.length + (metadata ? JSON.stringify(metadata).length : 0) + hanging;
 }

@@ -1,5 +1,6 @@
 import { and, count, desc, eq, isNull, lt, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, statement, step } from "../db/db.ts";
+import { firstPart, inPart, mayGoOn } from "../db/parts.ts";
 import type { Placed } from "./context.ts";
 import type { Ended, TurnState } from "./live.ts";
 import { listed } from "./messages.ts";
@@ -56,14 +57,19 @@ export async function readEnd(db: Db, turnId: string): Promise<Ended> {
   return { turn: row.turn, content: row.content ?? "", alternatives: [] };
 }
 
-const selectShown = statement(["conversationId", "before", "limit"], (db, $) => {
+const selectShown = statement(["conversationId", "before"], (db, $) => {
   const m = db.tables.messages;
+  const part = firstPart(db, {
+    where: and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db)),
+    order: ({ seq }) => [desc(seq)],
+  });
+  const { seq, role, senderId, content } = m;
   return db
-    .select({ seq: m.seq, role: m.role, senderId: m.senderId, content: m.content })
-    .from(m)
-    .where(and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db)))
-    .orderBy(desc(m.seq))
-    .limit($.limit);
+    .select({ seq, role, senderId, content, ahead: part.ahead, bytes: part.bytes })
+    .from(part)
+    .innerJoin(m, eq(m.id, part.id))
+    .where(inPart(part))
+    .orderBy(desc(m.seq));
 });
 
 const countShown = statement(["conversationId", "before"], (db, $) => {
@@ -74,10 +80,9 @@ const countShown = statement(["conversationId", "before"], (db, $) => {
     .where(and(eq(m.conversationId, $.conversationId), lt(m.seq, $.before), listed(db)));
 });
 
-const CONTEXT_PAGE = 200;
-
 /**
- * What a model may be shown below `before`, newest first, read until `enough` says so; `older` counts what was not read.
+ * What a model may be shown below `before`, newest first, read part by part until `enough` says so; `older` counts what was
+ * not read.
  */
 export async function readContext(
   db: Db,
@@ -90,10 +95,10 @@ export async function readContext(
   const newestFirst: Placed[] = [];
   let oldest = before;
   for (;;) {
-    const page = await db.all(selectShown, { conversationId, before: oldest, limit: CONTEXT_PAGE });
-    newestFirst.push(...page);
-    oldest = page.at(-1)?.seq ?? oldest;
-    if (page.length < CONTEXT_PAGE) return { newestFirst, older: 0 };
+    const part = await db.all(selectShown, { conversationId, before: oldest });
+    newestFirst.push(...part.map(({ ahead: _, bytes: __, ...shown }) => shown));
+    oldest = part.at(-1)?.seq ?? oldest;
+    if (!mayGoOn(part)) return { newestFirst, older: 0 };
     if (enough(newestFirst)) break;
   }
   const [rest] = await db.all(countShown, { conversationId, before: oldest });

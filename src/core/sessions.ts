@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, ne, sql } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, inArray, ne, sql } from "drizzle-orm";
 import { type Db, guard, isConflict, type Source, type Step, statement, step } from "../db/db.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import { insertMessage, moveSessionRow } from "../db/session-writes.ts";
@@ -48,12 +48,12 @@ export async function getSessionRow(db: Db, actor: Actor, id: string): Promise<C
   return session;
 }
 
-const selectSessions = statement(
+const selectPlaces = statement(
   [...scopeSlots, "userId", "notStatus", "updatedAt", "id", "limit", "offset"],
   (db, $) => {
     const c = db.tables.conversations;
     return db
-      .select(sessionColumns(db, $.self))
+      .select({ id: c.id, updatedAt: c.updatedAt })
       .from(c)
       .where(
         and(
@@ -71,10 +71,39 @@ const selectSessions = statement(
 
 type SessionPlace = { limit: number; offset: number; after?: ConversationCursor | undefined; activeOnly: boolean };
 
-/** A page of one user's sessions, newest `updated_at` first: one more than `limit` where there are more. */
-export function listSessions(db: Db, actor: Actor, { limit, offset, after = NEWEST, activeOnly }: SessionPlace) {
+/** Which of one user's sessions a page has, newest `updated_at` first, and where the next one begins. */
+export async function findSessions(
+  db: Db,
+  actor: Actor,
+  { limit, offset, after = NEWEST, activeOnly }: SessionPlace,
+): Promise<{ ids: string[]; next: ConversationCursor | null }> {
   const notStatus = activeOnly ? "ended" : "none";
-  return db.all(selectSessions, { ...actor, ...after, notStatus, limit: limit + 1, offset });
+  const found = await db.all(selectPlaces, { ...actor, ...after, notStatus, limit: limit + 1, offset });
+  const page = found.slice(0, limit);
+  return { ids: page.map(({ id }) => id), next: found.length > limit ? (page.at(-1) ?? null) : null };
+}
+
+/** Sessions that are read at once: what is noted on each may have 16 KiB. */
+const IN_PART = ["id0", "id1", "id2", "id3", "id4", "id5", "id6", "id7"] as const;
+
+const selectSome = statement([...scopeSlots, ...IN_PART], (db, $) => {
+  const c = db.tables.conversations;
+  const ids = IN_PART.map((slot) => $[slot]);
+  return db
+    .select(sessionColumns(db, $.self))
+    .from(c)
+    .where(and(inArray(c.id, ids), inScope(db, $)));
+});
+
+/** Sessions in the order of their ids, in parts; those that are gone meanwhile are left out. */
+export async function* readSessions(db: Db, actor: Actor, ids: readonly string[]): AsyncGenerator<Session[]> {
+  for (let i = 0; i < ids.length; i += IN_PART.length) {
+    const some = ids.slice(i, i + IN_PART.length);
+    const [id0 = null, id1 = null, id2 = null, id3 = null, id4 = null, id5 = null, id6 = null, id7 = null] = some;
+    const rows = await db.all(selectSome, { ...actor, id0, id1, id2, id3, id4, id5, id6, id7 });
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    yield some.flatMap((id) => byId.get(id) ?? []);
+  }
 }
 
 export type SessionChange = {

@@ -1,9 +1,11 @@
 import { z } from "zod";
+import { PART_BYTES } from "../db/parts.ts";
 import { keepAt, keptAt } from "./cache.ts";
 import type { Actor } from "./identity.ts";
 import type { TurnDeps } from "./live.ts";
 import { getSession, type Session } from "./sessions.ts";
-import { newestPosts, type Post } from "./thread.ts";
+import type { Post } from "./thread.ts";
+import { findNewestPosts, readPosts } from "./thread-parts.ts";
 
 /** Messages of a snapshot. */
 const MOST = 100;
@@ -51,20 +53,28 @@ export async function readSnapshot(
   { db, cache }: Pick<TurnDeps, "db" | "cache">,
   actor: Actor,
   id: string,
-): Promise<{ session: Session; posts: Post[] }> {
-  const read = () => newestPosts(db, actor, { conversationId: id, limit: MOST });
+): Promise<{ session: Session; parts: AsyncIterable<readonly Post[]> }> {
+  const find = () => findNewestPosts(db, actor, { conversationId: id, limit: MOST });
   if (!cache) {
-    const [session, posts] = await Promise.all([getSession(db, actor, id), read()]);
-    return { session, posts };
+    const [session, { span }] = await Promise.all([getSession(db, actor, id), find()]);
+    return { session, parts: readPosts(db, actor, span) };
   }
   const key = `posts:${id}`;
   const [session, text] = await Promise.all([getSession(db, actor, id), cache.get(key)]);
   const { rev } = session;
   const kept = keptAt(text, rev, schema);
-  if (kept) return { session, posts: kept };
+  if (kept) return { session, parts: only(kept) };
+  const { span, size } = await find();
+  const parts = readPosts(db, actor, span);
+  if (size > PART_BYTES) return { session, parts };
   // Read after the row, so they are at least as new as its revision: never older than what they are kept as.
-  const posts = await read();
+  const posts: Post[] = [];
+  for await (const part of parts) posts.push(...part);
   const isGrowing = posts.some(({ status }) => status === "in_progress"); // its text takes no revisions
   if (!isGrowing) keepAt(cache, key, { rev, value: posts });
-  return { session, posts };
+  return { session, parts: only(posts) };
+}
+
+async function* only(posts: readonly Post[]): AsyncGenerator<readonly Post[]> {
+  yield posts;
 }

@@ -54,17 +54,19 @@ export const sqliteColumns = {
       .generatedAlwaysAs(sql.raw(`octet_length(${column})`), { mode: "stored" }),
 } satisfies Record<keyof Columns, unknown>;
 
-/** A value inside a JSON column. */
+/** A value inside a JSON column, and how many bytes the column holds. */
 export const jsonFields = {
   postgres: {
     numberIn: (column: AnyColumn, field: string) => sql<number>`cast(${column} ->> ${field} as double precision)`,
     flagIn: (column: AnyColumn, field: string) => sql<boolean>`cast(${column} ->> ${field} as boolean)`,
     textIn: (column: AnyColumn, field: string) => sql<string>`(${column} ->> ${field})`,
+    bytesOf: (column: AnyColumn) => sql<number>`octet_length(cast(${column} as text))`,
   },
   sqlite: {
     numberIn: (column: AnyColumn, field: string) => sql<number>`(${column} ->> ${field})`,
     flagIn: (column: AnyColumn, field: string) => sql<boolean>`(${column} ->> ${field})`,
     textIn: (column: AnyColumn, field: string) => sql<string>`(${column} ->> ${field})`,
+    bytesOf: (column: AnyColumn) => sql<number>`octet_length(${column})`,
   },
 };
 

@@ -19,6 +19,8 @@ export type Source = Verbs & {
   numberIn(column: AnyColumn, field: string): SQL<number>;
   flagIn(column: AnyColumn, field: string): SQL<boolean>;
   textIn(column: AnyColumn, field: string): SQL<string>;
+  /** Bytes of a column's text or JSON. */
+  bytesOf(column: AnyColumn): SQL<number>;
 };
 
 /** One database. There is no `transaction`: what must happen together is a `batch`. */

@@ -1,6 +1,6 @@
-import type { HonoRequest, MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import type { Context, MiddlewareHandler } from "hono";
 import { AppError, invalid } from "../core/errors.ts";
+import { inTime } from "./body-budget.ts";
 import type { HttpEnv } from "./env.ts";
 import { unsupportedMediaType } from "./problems.ts";
 import { isStorable } from "./schemas.ts";
@@ -15,40 +15,53 @@ const SIGNED = /^\/webhooks\//;
 
 /** Holds a JSON body to `most` bytes, to a sane depth, and to text that both databases can store. */
 export function jsonBody(most: number): MiddlewareHandler<HttpEnv>[] {
-  const onError = () => {
-    throw new AppError("payload_too_large", `The body is larger than ${most} bytes.`);
-  };
-  const counted = bodyLimit({ maxSize: most, onError });
-  // The servers hold a body to its Content-Length; only one without has to be counted, which costs a stream.
   const limit: MiddlewareHandler<HttpEnv> = async (c, next) => {
-    const length = c.req.header("content-length");
-    if (length === undefined) return c.req.method === "GET" ? next() : counted(c, next).catch(brokenOff);
-    if (Number(length) > most) onError();
+    if (Number(c.req.header("content-length") ?? 0) > most) throw tooLarge(most);
     return next();
   };
-  return [limit, checkText];
+  return [limit, checkText(most)];
 }
 
-const checkText: MiddlewareHandler<HttpEnv> = async (c, next) => {
-  const isJson = /json/i.test(c.req.header("content-type") ?? "");
-  if (c.req.method === "GET" || c.req.method === "HEAD" || !isJson || SIGNED.test(c.req.path)) return next();
-  const coding = c.req.header("content-encoding");
-  if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
-    throw unsupportedMediaType("The body must come as it is: no Content-Encoding but identity is taken.");
-  }
-  const text = decode(await bytesOf(c.req));
-  if (depthOf(text) > DEEPEST) throw invalid("", `the body may be ${DEEPEST} levels deep at most`);
-  if (/\\u(0000|d[89a-f])/i.test(text)) {
-    const found = findUnstorable(parse(text));
-    if (found) throw invalid(found.path, found.message);
-  }
-  // A body that may be absent may be so with a content type, too. What was looked at is what is parsed.
-  Object.assign(c.req.bodyCache, { text: Promise.resolve(text || "{}") });
-  await next();
-};
+const tooLarge = (most: number) => new AppError("payload_too_large", `The body is larger than ${most} bytes.`);
 
-/** A body as it came. Throws 400 where it breaks off. */
-export const bytesOf = (request: HonoRequest): Promise<ArrayBuffer> => request.arrayBuffer().catch(brokenOff);
+const checkText =
+  (most: number): MiddlewareHandler<HttpEnv> =>
+  async (c, next) => {
+    const isJson = /json/i.test(c.req.header("content-type") ?? "");
+    if (c.req.method === "GET" || c.req.method === "HEAD" || !isJson || SIGNED.test(c.req.path)) return next();
+    const coding = c.req.header("content-encoding");
+    if (coding !== undefined && !/^(identity)?$/i.test(coding)) {
+      throw unsupportedMediaType("The body must come as it is: no Content-Encoding but identity is taken.");
+    }
+    const text = decode(await bytesOf(c, most));
+    if (depthOf(text) > DEEPEST) throw invalid("", `the body may be ${DEEPEST} levels deep at most`);
+    if (/\\u(0000|d[89a-f])/i.test(text)) {
+      const found = findUnstorable(parse(text));
+      if (found) throw invalid(found.path, found.message);
+    }
+    // A body that may be absent may be so with a content type, too. What was looked at is what is parsed.
+    Object.assign(c.req, { bodyCache: { text: Promise.resolve(text || "{}") } });
+    await next();
+  };
+
+/** A body as it came. Throws 400 where it breaks off, 413 where it has more than `most` bytes, 408 where it is too slow. */
+export function bytesOf(c: Context<HttpEnv>, most: number): Promise<ArrayBuffer | Uint8Array> {
+  // The servers hold a body to its Content-Length; only one without has to be counted, which costs a stream.
+  const isCounted = c.req.header("content-length") === undefined;
+  const reading: Promise<ArrayBuffer | Uint8Array> = isCounted ? counted(c.req.raw.body, most) : c.req.arrayBuffer();
+  return inTime(c, reading).catch(brokenOff);
+}
+
+async function counted(body: ReadableStream<Uint8Array> | null, most: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body ?? []) {
+    size += chunk.length;
+    if (size > most) throw tooLarge(most);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
 
 function brokenOff(error: unknown): never {
   if (error instanceof AppError) throw error;
@@ -56,7 +69,7 @@ function brokenOff(error: unknown): never {
 }
 
 /** Without a byte order mark. */
-function decode(bytes: ArrayBuffer): string {
+function decode(bytes: ArrayBuffer | Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch {

@@ -1,6 +1,7 @@
 import type { AppError, Code } from "../core/errors.ts";
 import type { Principal } from "../core/identity.ts";
 import type { Trace } from "../core/trace.ts";
+import type { Heavy } from "./heavy.ts";
 
 /** The token of a request, for what outlasts the request. */
 export type HeldToken = {
@@ -36,12 +37,18 @@ export type HttpEnv = {
     code?: Code;
     /** Where the answer is a stream: how that ended. */
     streamed?: Promise<StreamEnd>;
+    /** What readers of heavy pieces hold, all together. */
+    heavy?: Heavy;
+    /** The body on its way: to be called once it is read, and how long its sender may take, null for no limit here. */
+    body?: { read(): void; ms: number | null };
     /** Frees the place that this request has claimed. */
     stream?: (() => void) | undefined;
   };
   Bindings: {
     /** Bun cuts a connection that is silent, also one that waits for its answer; Node does not, and has no such function. */
     holdOpen?: () => () => void;
+    /** How long a client may leave its answer untaken, in milliseconds, where that is not the usual time. */
+    idleMs?: number;
     /** The address of the connection: Bun's way to tell, and Node's. */
     address?: () => string | undefined;
     incoming?: { socket: { remoteAddress?: string | undefined } };

@@ -1,11 +1,12 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { AppError } from "../core/errors.ts";
 import type { HttpEnv } from "./env.ts";
+import { boundHeavy } from "./heavy.ts";
 
 /** Who may try again then, in seconds: a stream ends when its reader wants it to. */
 const RETRY_AFTER_S = 1;
 
-/** Holds each user to so many open event streams on this instance, null for no limit, and counts them in `open`. */
+/** Holds each user to so many open event streams and long answers on this instance, null for no limit, and counts them in `open`. */
 export function limitStreams(most: number | null, open = new Map<string, number>()): MiddlewareHandler<HttpEnv> {
   function claim(user: string): () => void {
     const count = open.get(user) ?? 0;
@@ -13,8 +14,10 @@ export function limitStreams(most: number | null, open = new Map<string, number>
     open.set(user, count + 1);
     return once(() => leave(open, user));
   }
+  const heavy = boundHeavy();
   return async (c, next) => {
     c.set("claimStream", claim);
+    c.set("heavy", heavy);
     try {
       await next();
     } finally {
@@ -39,10 +42,14 @@ function once(work: () => void): () => void {
 
 function tooMany(most: number): AppError {
   const limit = { name: "streams", quota: most };
-  return new AppError("rate_limited", `${most} streams are open for this user already; close one.`, {
-    retryAfterS: RETRY_AFTER_S,
-    limit,
-  });
+  return new AppError(
+    "rate_limited",
+    `${most} streams are open for this user already, long answers among them; close one.`,
+    {
+      retryAfterS: RETRY_AFTER_S,
+      limit,
+    },
+  );
 }
 
 /** Takes a place among the user's open streams, before anything is begun. Throws 429 where there is none. */

@@ -12,6 +12,7 @@ export const statusOfCode = {
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   conversation_busy: 409,
   turn_finished: 409,
   turn_cancelled: 409,
@@ -32,6 +33,7 @@ export const statusOfCode = {
   internal_error: 500,
   issuer_unavailable: 503,
   provider_failed: 502,
+  overloaded: 503,
   provider_unavailable: 503,
   storage_unavailable: 503,
   provider_timeout: 504,
@@ -43,6 +45,7 @@ const titles: Record<number, string> = {
   403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
+  408: "Request Timeout",
   409: "Conflict",
   413: "Content Too Large",
   415: "Unsupported Media Type",
@@ -111,6 +114,7 @@ export function problem(c: Context<HttpEnv>, error: AppError): Response {
 
 function headersOf({ code, details }: AppError): Record<string, string> {
   const headers: Record<string, string> = {};
+  if (code === "request_timeout" || code === "overloaded") headers["Connection"] = "close"; // the body is not waited for
   if (code === "unauthorized") headers["WWW-Authenticate"] = "Bearer";
   if (details.retryAfterS !== undefined) headers["Retry-After"] = String(details.retryAfterS);
   return headers;

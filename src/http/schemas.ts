@@ -194,7 +194,13 @@ const guarded = [
   "issuer_unavailable",
   "storage_unavailable",
 ] as const;
-const withBody = ["malformed_json", "payload_too_large", "unsupported_media_type"] as const;
+const withBody = [
+  "malformed_json",
+  "request_timeout",
+  "payload_too_large",
+  "unsupported_media_type",
+  "overloaded",
+] as const;
 
 /** The responses for what may go wrong on a route, beside what may on every one. */
 export const problems = <C extends Code>(...codes: C[]) => problemResponses([...guarded, ...codes]);

@@ -1,8 +1,10 @@
 import type { Context } from "hono";
 import type { HeldToken, HttpEnv, StreamEnd } from "./env.ts";
 import { whenExpired } from "./expiry.ts";
+import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
+import { freeRound, madePiece } from "./turnstile.ts";
 import { holdOpen } from "./wait.ts";
 
 /** A stream that has nothing to say says so this often, in milliseconds; the contract allows ten seconds. */
@@ -52,7 +54,7 @@ export function eventStream(
     left();
     over.resolve(end);
   };
-  return c.body(streamOf(texts, { failed, done, until, token: c.get("token") }), 200, headers);
+  return c.body(streamOf(texts, { failed, done, until, token: c.get("token"), heavy: c.get("heavy") }), 200, headers);
 }
 
 type Ending = {
@@ -60,11 +62,12 @@ type Ending = {
   done(end: StreamEnd): void;
   until: AbortSignal | undefined;
   token: HeldToken | undefined;
+  heavy: Heavy | undefined;
 };
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done, until, token }: Ending,
+  { failed, done, until, token, heavy }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -74,19 +77,26 @@ function streamOf(
   let stopLooking = () => {};
   let missed = 0;
   const written = { writes: 0, bytes: 0 };
+  let wasLong = false;
   function leave(ended: StreamEnd["ended"]) {
     clearInterval(beat);
     stopLooking();
     until?.removeEventListener("abort", end);
     leaving.abort();
+    heavy?.letGo(source);
     source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
     done({ ended, ...written });
   }
-  function write(controller: ReadableStreamDefaultController<Uint8Array>, text: string) {
+  function write(controller: ReadableStreamDefaultController<Uint8Array>, text: string): number {
     const bytes = encoder.encode(text);
     written.writes += 1;
     written.bytes += bytes.byteLength;
     controller.enqueue(bytes);
+    return bytes.byteLength;
+  }
+  function cutOff(controller: ReadableStreamDefaultController): void {
+    leave("reader_stalled");
+    controller.error(new Error("the client takes nothing"));
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
@@ -104,18 +114,22 @@ function streamOf(
       });
       beat = setInterval(() => {
         if ((controller.desiredSize ?? 0) > 0) write(controller, COMMENT);
-        else if (++missed === BEATS_MISSED) {
-          leave("reader_stalled");
-          controller.error(new Error("the client takes nothing"));
-        }
+        else if (++missed === BEATS_MISSED) cutOff(controller);
       }, BEAT_MS);
     },
     async pull(controller) {
       missed = 0;
+      heavy?.letGo(source);
       try {
+        if (wasLong) await freeRound();
         const next = await source.next();
         if (leaving.signal.aborted) return;
-        if (!next.done) return write(controller, next.value);
+        if (!next.done) {
+          const size = write(controller, next.value);
+          wasLong = madePiece(size);
+          heavy?.hold(source, size, () => cutOff(controller));
+          return;
+        }
         leave("completed");
         controller.close();
       } catch (error) {

@@ -1,30 +1,44 @@
 import type { z } from "@hono/zod-openapi";
+import type { Pieces } from "./parts.ts";
 import type { SessionMessage, SessionState } from "./sessions.ts";
 
-type Whole = { session: z.infer<typeof SessionState>; messages: readonly z.infer<typeof SessionMessage>[] };
+type Message = z.infer<typeof SessionMessage>;
 
-/** A session for people to read. What was said is quoted or indented, so that nobody's words look like another's heading. */
-export function transcriptOf({ session, messages }: Whole, format: "text" | "markdown"): string {
+type Read<T> = { parts: AsyncIterable<readonly T[]>; toJson(row: T): Message };
+
+/** A session for people to read, piece by piece. What was said is quoted or indented, so that nobody's words look like another's heading. */
+export async function* transcriptOf<T>(
+  session: z.infer<typeof SessionState>,
+  { parts, toJson }: Read<T>,
+  format: "text" | "markdown",
+): Pieces<string> {
+  yield headOf(session, format);
+  for await (const rows of parts) {
+    const said = rows.map(toJson).filter(({ content }) => content !== "");
+    yield said.map((one) => `\n${format === "text" ? asText(one) : asMarkdown(one)}\n`).join("");
+  }
+}
+
+function headOf(session: z.infer<typeof SessionState>, format: "text" | "markdown"): string {
   const title = session.title ?? "Untitled";
   const times = [`made ${session.created_at}`, ...(session.ended_at === null ? [] : [`ended ${session.ended_at}`])];
   const facts = [`Session ${session.id}`, `user ${session.user_id}`, session.status, ...times].join(" · ");
   const head = format === "text" ? [title, facts].map(oneLine) : [`# ${plain(title)}`, `_${plain(facts)}_`];
-  const said = messages.filter(({ content }) => content !== "");
-  return `${[...head, ...said.map(format === "text" ? asText : asMarkdown)].join("\n\n")}\n`;
+  return `${head.join("\n\n")}\n`;
 }
 
-const nameOf = ({ sender_type, sender_id }: z.infer<typeof SessionMessage>) =>
+const nameOf = ({ sender_type, sender_id }: Message) =>
   sender_id === sender_type ? sender_type : `${sender_type} ${sender_id}`;
 
 /** What was said; of a move also why it was made. */
-function contentOf({ content, sender_type, metadata: { reason } }: z.infer<typeof SessionMessage>): string {
+function contentOf({ content, sender_type, metadata: { reason } }: Message): string {
   return sender_type === "system" && typeof reason === "string" ? `${content}\nReason: ${reason}` : content;
 }
 
-const asText = (message: z.infer<typeof SessionMessage>): string =>
+const asText = (message: Message): string =>
   `[${message.created_at}] ${oneLine(nameOf(message))}:\n${contentOf(message).replace(/^/gm, "    ")}`;
 
-const asMarkdown = (message: z.infer<typeof SessionMessage>): string =>
+const asMarkdown = (message: Message): string =>
   `**${plain(nameOf(message))}** · ${message.created_at}\n\n${contentOf(message).replace(/^/gm, "> ")}`;
 
 const oneLine = (text: string) => text.replace(/\s+/g, " ");

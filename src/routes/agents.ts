@@ -5,6 +5,7 @@ import { listWaiting, watchQueue } from "../core/queue.ts";
 import type { Conversation } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { claimStream } from "../http/open-streams.ts";
+import { answerInParts, arrayOf, partsOf } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import { callerId, count, json, problems } from "../http/schemas.ts";
 import { SessionState, toSession } from "../http/sessions.ts";
@@ -12,6 +13,8 @@ import { eventStream, frame } from "../http/sse.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Sessions"];
+/** Sessions that are written out at once. */
+const WRITTEN = 8;
 
 const queue = createRoute({
   method: "get",
@@ -59,7 +62,7 @@ export function agents({ db, desks, log, leaving }: Services) {
   router.openapi(queue, async (c) => {
     const actor = staffOf(actorOf(c));
     const rows = await listWaiting(db, actor, c.req.valid("query").limit);
-    return c.json(rows.map(toSession), 200);
+    return answerInParts(c, arrayOf(partsOf(rows, WRITTEN), toSession), { user: actor.self, log });
   });
 
   router.openapi(agentEvents, async (c) => {

@@ -10,11 +10,12 @@ import {
 } from "../core/conversations.ts";
 import { wholeAnswer } from "../core/follow.ts";
 import { stopLive } from "../core/live.ts";
-import { type ListedMessage, listMessages } from "../core/messages.ts";
+import { findMessages, type ListedMessage, readMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, arrayOf } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -198,13 +199,11 @@ export function chats({ db, turns, clock, log }: Services) {
     const { user_id, limit, after } = c.req.valid("query");
     const conversationId = c.req.valid("param").chat_id;
     const actor = actorOf(c, user_id);
-    const page = await listMessages(db, actor, { conversationId, limit, before: after });
-    if (page.rows.length === 0) await getConversation(db, actor, conversationId); // which may not be there at all
-    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
-    return c.json(
-      page.rows.map((row) => toMessage(conversationId, row)),
-      200,
-    );
+    const { span, next } = await findMessages(db, actor, { conversationId, limit, before: after });
+    if (span === null) await getConversation(db, actor, conversationId); // which may not be there at all
+    linkNext(c, next === null ? null : encodeCursor([next]));
+    const pieces = arrayOf(readMessages(db, actor, span), (row) => toMessage(conversationId, row));
+    return answerInParts(c, pieces, { user: actor.self, log });
   });
 
   router.openapi(rename, async (c) => {

@@ -3,12 +3,13 @@ import { getCalled } from "../core/client-ids.ts";
 import { createConversation } from "../core/conversations.ts";
 import { AppError } from "../core/errors.ts";
 import { outcomeOf, wholeAnswer } from "../core/follow.ts";
-import { type ListedMessage, listMessages } from "../core/messages.ts";
+import { findMessages, type ListedMessage, readMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
 import type { Conversation } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, arrayOf } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -172,9 +173,9 @@ export function coaching({ db, turns, clock, log }: Services) {
     const { user_id, after } = c.req.valid("query");
     const actor = actorOf(c, user_id);
     const conversationId = await getCalled(db, actor, c.req.valid("param").chat_id);
-    const page = await listMessages(db, actor, { conversationId, limit: SHOWN_MESSAGES, before: after });
-    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
-    return c.json(page.rows.map(toMessage), 200);
+    const { span, next } = await findMessages(db, actor, { conversationId, limit: SHOWN_MESSAGES, before: after });
+    linkNext(c, next === null ? null : encodeCursor([next]));
+    return answerInParts(c, arrayOf(readMessages(db, actor, span), toMessage), { user: actor.self, log });
   });
 
   router.openapi(send, async (c) => {

@@ -8,11 +8,12 @@ import {
 import { invalid } from "../core/errors.ts";
 import { wholeAnswer } from "../core/follow.ts";
 import type { Actor } from "../core/identity.ts";
-import { type ListedMessage, listMessages } from "../core/messages.ts";
+import { findMessages, type ListedMessage, readMessages, type Span } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, objectWith, type Pieces, partsOf } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -39,6 +40,8 @@ const tags = ["Conversations"];
 const LISTED_MESSAGES = 20;
 const SHOWN_MESSAGES = 500;
 const MOST_ANSWERS = 8;
+/** Conversations whose messages are looked for at once. */
+const FOUND_TOGETHER = 20;
 
 const params = z.object({ conversation_id: uuid });
 
@@ -132,6 +135,8 @@ const get = createRoute({
   responses: { 200: json(Thread, "The conversation"), ...problems("not_found") },
 });
 
+type Listed = Pick<ListedConversation, "id" | "title">;
+
 /** WIRE section 4. */
 export function conversations({ db, turns, clock, log }: Services) {
   const router = createRouter();
@@ -172,38 +177,43 @@ export function conversations({ db, turns, clock, log }: Services) {
     const actor = actorOf(c, user_id);
     const page = await listConversations(db, actor, { limit, offset: skip, after });
     linkNext(c, page.next && encodeCursor([page.next.updatedAt, page.next.id]));
-    return c.json(await Promise.all(page.rows.map((row) => withNewest(actor, row))), 200);
+    return answerInParts(c, threads(actor, page.rows), { user: actor.self, log });
   });
 
   router.openapi(get, async (c) => {
     const { conversation_id } = c.req.valid("param");
     const { user_id, after } = c.req.valid("query");
     const actor = actorOf(c, user_id);
-    const [row, page] = await Promise.all([
+    const [row, { span, next }] = await Promise.all([
       getConversation(db, actor, conversation_id),
-      listMessages(db, actor, {
-        conversationId: conversation_id,
-        limit: SHOWN_MESSAGES,
-        before: after,
-      }),
+      findMessages(db, actor, { conversationId: conversation_id, limit: SHOWN_MESSAGES, before: after }),
     ]);
-    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
-    return c.json(toThread(row, page.rows), 200);
+    linkNext(c, next === null ? null : encodeCursor([next]));
+    return answerInParts(c, thread(actor, row, span), { user: actor.self, log });
   });
 
-  async function withNewest(actor: Actor, row: ListedConversation) {
-    const page = await listMessages(db, actor, { conversationId: row.id, limit: LISTED_MESSAGES });
-    return toThread(row, page.rows);
+  /** One conversation with its messages, in pieces of JSON. */
+  function thread(actor: Actor, { id, title }: Listed, span: Span | null): Pieces<z.infer<typeof Thread>> {
+    const toJson = (row: ListedMessage) => toMessage(id, row);
+    return objectWith({ id, title }, "messages", { parts: readMessages(db, actor, span), toJson });
+  }
+
+  /** Conversations with their newest messages, in pieces of JSON. */
+  async function* threads(actor: Actor, rows: readonly Listed[]): Pieces<z.infer<typeof Thread>[]> {
+    let before = "[";
+    for await (const some of partsOf(rows, FOUND_TOGETHER)) {
+      const find = ({ id }: Listed) => findMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES });
+      const pages = await Promise.all(some.map(find));
+      for (const [i, row] of some.entries()) {
+        yield before;
+        yield* thread(actor, row, pages[i]?.span ?? null);
+        before = ",";
+      }
+    }
+    yield rows.length === 0 ? "[]" : "]";
   }
 
   return router;
-}
-
-function toThread(
-  { id, title }: Pick<ListedConversation, "id" | "title">,
-  messages: readonly ListedMessage[],
-): z.infer<typeof Thread> {
-  return { id, title, messages: messages.map((row) => toMessage(id, row)) };
 }
 
 function toMessage(conversationId: string, row: ListedMessage): z.infer<typeof ConversationMessage> {

@@ -1,11 +1,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { getConversation, type ListedConversation, listConversations } from "../core/conversations.ts";
 import { wholeAnswer } from "../core/follow.ts";
-import { type ListedMessage, listMessages } from "../core/messages.ts";
+import { findMessages, type ListedMessage, readMessages } from "../core/messages.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
 import { afterConversation, afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, objectWith } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -145,12 +146,13 @@ export function send({ db, turns, log }: Services) {
     const { user_id, after } = c.req.valid("query");
     const { id } = c.req.valid("param");
     const actor = actorOf(c, user_id);
-    const [conversation, page] = await Promise.all([
+    const [{ title }, { span, next }] = await Promise.all([
       getConversation(db, actor, id),
-      listMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: after }),
+      findMessages(db, actor, { conversationId: id, limit: LISTED_MESSAGES, before: after }),
     ]);
-    linkNext(c, page.next === null ? null : encodeCursor([page.next]));
-    return c.json({ id, title: conversation.title, messages: page.rows.map(toMessage) }, 200);
+    linkNext(c, next === null ? null : encodeCursor([next]));
+    const messages = { parts: readMessages(db, actor, span), toJson: toMessage };
+    return answerInParts(c, objectWith({ id, title }, "messages", messages), { user: actor.self, log });
   });
 
   return router;

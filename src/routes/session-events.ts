@@ -11,6 +11,7 @@ import { createRouter } from "../http/router.ts";
 import { body, bodyProblems, callerId, problems, userQuery, uuid } from "../http/schemas.ts";
 import { toMessage, toSession } from "../http/sessions.ts";
 import { eventStream, frame } from "../http/sse.ts";
+import { freeRound } from "../http/turnstile.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Sessions"];
@@ -89,6 +90,7 @@ export function sessionEvents({ db, bus, watch, log, leaving }: Services) {
     await getSessionRow(db, actor, id);
     async function* texts(signal: AbortSignal) {
       yield ":\n\n";
+      await freeRound(); // what comes first may be long
       for await (const told of watchSession({ watch, db }, actor, { id, after, signal })) {
         yield told.map((one) => framesFor(one, actor)).join("");
       }

@@ -1,16 +1,21 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { AppError, invalid } from "../core/errors.ts";
 import type { Actor } from "../core/identity.ts";
 import { deletePost, editPost } from "../core/post-changes.ts";
 import { post } from "../core/posting.ts";
 import { getTurn } from "../core/rows.ts";
 import { getSessionRow } from "../core/sessions.ts";
-import { findPost, getPost, listPosts } from "../core/thread.ts";
+import { findPost, getPost } from "../core/thread.ts";
+import { findPosts, readPosts } from "../core/thread-parts.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
+import type { HttpEnv } from "../http/env.ts";
 import { NewExtensionBody, toNewExtensions } from "../http/extensions.ts";
 import { keyHeader } from "../http/idempotency.ts";
+import { claimStream } from "../http/open-streams.ts";
 import { afterMessage, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, arrayOf, wholeOf } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   anyObject,
@@ -139,6 +144,7 @@ export function sessionMessages({ db, turns, log }: Services) {
     const actor = actorOf(c, body.user_id);
     const { sender_type: role, sender_id: senderId, content } = body;
     checkSender(actor, { role, senderId });
+    claimForLong(c, actor);
     const { session_id: conversationId } = c.req.valid("param");
     const said = {
       conversationId,
@@ -150,50 +156,59 @@ export function sessionMessages({ db, turns, log }: Services) {
     const options = optionsOf(c, actor, body);
     if (!body.reply) {
       const message = await post(turns, actor, { ...said, role, key: options.key });
-      return c.json(toMessage(message, actor), 201);
+      return answerInParts(c, wholeOf(toMessage(message, actor)), { user: actor.self, log, status: 201 });
     }
     if (role !== "user") throw invalid("reply", "goes with what a user says: sender_type user");
     const turn = await beginTurn(turns, actor, { ...said, ...options });
     if (wantsStream(c, body)) return streamTurn(c, { turns, log }, turn);
     const [message, begun] = await Promise.all([findPost(db, actor, turn.questionId), getTurn(db, actor, turn.turnId)]);
-    return c.json({ ...toMessage(message, actor), turn: toTurn(begun) }, 201);
+    const answer = wholeOf({ ...toMessage(message, actor), turn: toTurn(begun) });
+    return answerInParts(c, answer, { user: actor.self, log, status: 201 });
   });
 
   router.openapi(list, async (c) => {
     const { limit, offset, after } = c.req.valid("query");
     const { session_id: conversationId } = c.req.valid("param");
     const actor = actorOf(c);
-    const [posts] = await Promise.all([
-      listPosts(db, actor, { conversationId, limit, offset, after }),
+    const [{ span, next }] = await Promise.all([
+      findPosts(db, actor, { conversationId, limit, offset, after }),
       getSessionRow(db, actor, conversationId),
     ]);
-    const page = posts.slice(0, limit);
-    const last = posts.length > limit ? page.at(-1) : undefined;
-    linkNext(c, last ? encodeCursor([last.seq]) : null);
-    return c.json(
-      page.map((one) => toMessage(one, actor)),
-      200,
-    );
+    linkNext(c, next === null ? null : encodeCursor([next]));
+    const pieces = arrayOf(readPosts(db, actor, span), (one) => toMessage(one, actor));
+    return answerInParts(c, pieces, { user: actor.self, log });
   });
 
   router.openapi(get, async (c) => {
     const actor = actorOf(c);
-    return c.json(toMessage(await getPost(db, actor, c.req.valid("param").message_id), actor), 200);
+    const post = await getPost(db, actor, c.req.valid("param").message_id);
+    return answerInParts(c, wholeOf(toMessage(post, actor)), { user: actor.self, log });
   });
 
   router.openapi(edit, async (c) => {
     const { content, user_id } = c.req.valid("json");
     const actor = actorOf(c, user_id);
     const edited = { id: c.req.valid("param").message_id, content };
-    return c.json(toMessage(await editPost(turns, actor, edited), actor), 200);
+    claimForLong(c, actor);
+    const post = await editPost(turns, actor, edited);
+    return answerInParts(c, wholeOf(toMessage(post, actor)), { user: actor.self, log });
   });
 
   router.openapi(remove, async (c) => {
     const actor = actorOf(c);
-    return c.json(toMessage(await deletePost(turns, actor, c.req.valid("param").message_id), actor), 200);
+    const post = await deletePost(turns, actor, c.req.valid("param").message_id);
+    return answerInParts(c, wholeOf(toMessage(post, actor)), { user: actor.self, log });
   });
 
   return router;
+}
+
+/** From here on the answer to what is sent counts as an open stream, in bytes: it may be as long. */
+const LONG = 32_768;
+
+/** Throws 429 before anything is stored. */
+function claimForLong(c: Context<HttpEnv>, { self }: Actor): void {
+  if (Number(c.req.header("content-length") ?? LONG) >= LONG) claimStream(c, self);
 }
 
 type Sender = { role: z.infer<typeof SessionMessage>["sender_type"]; senderId: string };

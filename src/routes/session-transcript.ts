@@ -1,8 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import type { Actor } from "../core/identity.ts";
 import { getSession } from "../core/sessions.ts";
-import { listPosts, type Post } from "../core/thread.ts";
+import type { Post } from "../core/thread.ts";
+import { readPosts, wholeThread } from "../core/thread-parts.ts";
 import { actorOf } from "../http/actor.ts";
+import { answerInParts, objectWith } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import { problems, userQuery, uuid } from "../http/schemas.ts";
 import { SessionMessage, SessionState, toMessage, toSession } from "../http/sessions.ts";
@@ -37,11 +38,8 @@ const transcript = createRoute({
   },
 });
 
-/** Messages read at once. */
-const PAGE = 500;
-
 /** WIRE section 7: a session to keep. */
-export function sessionTranscript({ db }: Services) {
+export function sessionTranscript({ db, log }: Services) {
   const router = createRouter();
 
   router.openapi(transcript, async (c) => {
@@ -49,22 +47,13 @@ export function sessionTranscript({ db }: Services) {
     const { session_id } = c.req.valid("param");
     const { format } = c.req.valid("query");
     const session = toSession(await getSession(db, actor, session_id));
-    const messages = [];
-    for await (const post of allPosts(actor, session_id)) messages.push(toMessage(post, actor));
-    if (format === "json") return c.json({ session, messages }, 200);
-    const type = format === "text" ? "text/plain" : "text/markdown";
-    return c.body(transcriptOf({ session, messages }, format), 200, { "Content-Type": `${type}; charset=utf-8` });
+    const parts = readPosts(db, actor, wholeThread(session_id));
+    const toJson = (post: Post) => toMessage(post, actor);
+    const answering = { user: actor.self, log };
+    if (format === "json") return answerInParts(c, objectWith({ session }, "messages", { parts, toJson }), answering);
+    const type = `${format === "text" ? "text/plain" : "text/markdown"}; charset=utf-8`;
+    return answerInParts(c, transcriptOf(session, { parts, toJson }, format), { ...answering, type });
   });
-
-  async function* allPosts(actor: Actor, conversationId: string): AsyncGenerator<Post> {
-    let after = -1;
-    for (;;) {
-      const posts = await listPosts(db, actor, { conversationId, limit: PAGE, after });
-      yield* posts.slice(0, PAGE);
-      if (posts.length <= PAGE) return;
-      after = posts[PAGE - 1]?.seq ?? after;
-    }
-  }
 
   return router;
 }

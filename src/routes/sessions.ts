@@ -3,11 +3,13 @@ import { createConversation, type LiveStart } from "../core/conversations.ts";
 import { AppError, invalid } from "../core/errors.ts";
 import { markRead } from "../core/read-markers.ts";
 import { bornState, type Move } from "../core/session-moves.ts";
-import { changeSession, getSessionRow, listSessions } from "../core/sessions.ts";
+import { changeSession, findSessions, getSessionRow, readSessions } from "../core/sessions.ts";
 import { readSnapshot } from "../core/snapshot.ts";
+import type { Post } from "../core/thread.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
 import { afterConversation, encodeCursor, linkNext } from "../http/paging.ts";
+import { answerInParts, arrayOf, objectWith } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   anyObject,
@@ -145,7 +147,7 @@ const read = createRoute({
 });
 
 /** WIRE section 7: live sessions. */
-export function sessions({ db, turns, clock }: Services) {
+export function sessions({ db, turns, clock, log }: Services) {
   const router = createRouter();
 
   router.openapi(create, async (c) => {
@@ -166,18 +168,17 @@ export function sessions({ db, turns, clock }: Services) {
 
   router.openapi(get, async (c) => {
     const actor = actorOf(c);
-    const { session, posts } = await readSnapshot(turns, actor, c.req.valid("param").session_id);
-    return c.json({ ...toSession(session), messages: posts.map((post) => toMessage(post, actor)) }, 200);
+    const { session, parts } = await readSnapshot(turns, actor, c.req.valid("param").session_id);
+    const messages = { parts, toJson: (post: Post) => toMessage(post, actor) };
+    return answerInParts(c, objectWith(toSession(session), "messages", messages), { user: actor.self, log });
   });
 
   router.openapi(list, async (c) => {
     const { active_only: activeOnly, limit, offset, after } = c.req.valid("query");
     const actor = actorOf(c, c.req.valid("param").user_id);
-    const rows = await listSessions(db, actor, { limit, offset, after, activeOnly });
-    const page = rows.slice(0, limit);
-    const last = rows.length > limit ? page.at(-1) : undefined;
-    linkNext(c, last ? encodeCursor([last.updatedAt, last.id]) : null);
-    return c.json(page.map(toSession), 200);
+    const { ids, next } = await findSessions(db, actor, { limit, offset, after, activeOnly });
+    linkNext(c, next && encodeCursor([next.updatedAt, next.id]));
+    return answerInParts(c, arrayOf(readSessions(db, actor, ids), toSession), { user: actor.self, log });
   });
 
   router.openapi(change, async (c) => {

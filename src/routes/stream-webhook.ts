@@ -48,20 +48,22 @@ const receive = createRoute({
       "malformed_json",
       "unauthorized",
       "forbidden",
+      "request_timeout",
       "payload_too_large",
       "internal_error",
       "storage_unavailable",
+      "overloaded",
     ]),
   },
 });
 
 /** WIRE section 7, last part: what happens in Stream's channels comes in here. */
-export function streamWebhook({ receive: take }: NonNullable<Services["streamInbox"]>) {
+export function streamWebhook({ receive: take }: NonNullable<Services["streamInbox"]>, most: number) {
   const router = createRouter();
 
   router.openapi(receive, async (c) => {
     const status = await take({
-      read: async () => new Uint8Array(await bytesOf(c.req)),
+      read: async () => new Uint8Array(await bytesOf(c, most)),
       signature: c.req.header("x-signature"),
       apiKey: c.req.header("x-api-key"),
       webhookId: c.req.header("x-webhook-id"),

@@ -9,6 +9,7 @@ import type { Message } from "../db/tables.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader } from "../http/idempotency.ts";
 import { claimStream } from "../http/open-streams.ts";
+import { answerInParts, objectWith } from "../http/parts.ts";
 import { createRouter } from "../http/router.ts";
 import {
   answers,
@@ -172,8 +173,10 @@ export function turns({ db, turns, log }: Services) {
 
   router.openapi(others, async (c) => {
     const { message_id } = c.req.valid("param");
-    const alternatives = await listAlternatives(db, actorOf(c), message_id);
-    return c.json({ message_id, alternatives: alternatives.map(toAlternative) }, 200);
+    const actor = actorOf(c);
+    const alternatives = { parts: await listAlternatives(db, actor, message_id), toJson: toAlternative };
+    const pieces = objectWith({ message_id }, "alternatives", alternatives);
+    return answerInParts(c, pieces, { user: actor.self, log });
   });
 
   return router;

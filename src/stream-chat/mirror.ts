@@ -1,5 +1,5 @@
 import { EVERYBODY } from "../core/changes.ts";
-import { postsToShow } from "../core/thread.ts";
+import { postsToShow } from "../core/thread-parts.ts";
 import type { Db } from "../db/db.ts";
 import type { Conversation } from "../db/tables.ts";
 import { type Outcome, type Outlet, STOPPED, type Way } from "../outbox/deliver.ts";
@@ -30,8 +30,6 @@ export const STREAM_PACE: Pace = {
   lastPauseMs: 10_000,
 };
 
-/** Messages that are shown under one claim, before others have their turn. */
-const MOST_MESSAGES = 50;
 /** Channels that are remembered. */
 const MOST_CHANNELS = 10_000;
 
@@ -96,7 +94,7 @@ async function show(deps: Ways, { session, channels, progress }: Shown): Promise
     await showSession(deps, { ...session, status: "active" }, { channel, signal });
   }
   const of = { conversation_id: session.id };
-  const due = await postsToShow(db, EVERYBODY, { conversationId: session.id, after, limit: MOST_MESSAGES });
+  const due = await postsToShow(db, EVERYBODY, { conversationId: session.id, after });
   const ids = due.map(({ post }) => post.id);
   const origins = await streamIdsOf(db, ids);
   for (const { post, upTo } of due) {

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { wholeAnswer } from "../../src/core/follow.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   begin,
@@ -13,6 +12,7 @@ import {
   turnRow,
 } from "../support/core-instance.ts";
 import { attempt, TARGET } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 describe.each(databases)("several answers to one question on $database", ({ fresh }) => {

@@ -198,7 +198,8 @@ describeRedis("a Redis that keeps what is read again and again", () => {
       const m = db.tables.messages;
       for (const content of ["", "a", "ab"]) {
         await db.update(m).set({ content }).where(eq(m.id, turn.answerId));
-        const { posts } = await readSnapshot(one, conversation.owner, conversation.id);
+        const { parts } = await readSnapshot(one, conversation.owner, conversation.id);
+        const posts = (await Array.fromAsync(parts)).flat();
         expect(posts.map((one) => one.content)).toEqual(["first", content]);
       }
     });

@@ -3,7 +3,6 @@ import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { getConversation, renameConversation } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { type Actor, actAs } from "../../src/core/identity.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import { beginTurn } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
@@ -18,6 +17,7 @@ import {
   turnsOf,
 } from "../support/core-instance.ts";
 import { answering } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 const notFound = expect.objectContaining({ code: "not_found" });

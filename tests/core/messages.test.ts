@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Shown } from "../../src/core/context.ts";
 import { newId } from "../../src/core/id.ts";
-import { listMessages } from "../../src/core/messages.ts";
+import { findMessages, readMessages } from "../../src/core/messages.ts";
 import { readContext } from "../../src/core/running.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Message } from "../../src/db/tables.ts";
 import { as, NOW, newConversation } from "../support/core-instance.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 describe.each(databases)("messages on $database", ({ fresh }) => {
@@ -33,6 +34,15 @@ describe.each(databases)("messages on $database", ({ fresh }) => {
     for (let i = 0; i < rows.length; i += 100) await db.insert(db.tables.messages).values(rows.slice(i, i + 100));
     return conversation;
   }
+
+  it("are read in parts that end with the message that fills them up", async () => {
+    const long = { content: "x".repeat(40_000) };
+    const { id, owner } = await given([long, long, { content: "x".repeat(100_000) }, ...many(201)]);
+    const { span } = await findMessages(db, owner, { conversationId: id, limit: 500 });
+    const parts = await Array.fromAsync(readMessages(db, owner, span));
+    expect(parts.map((rows) => rows.length)).toEqual([2, 1, 200, 1]);
+    expect(parts.flat().map(({ seq }) => seq)).toEqual(Array.from({ length: 204 }, (_, i) => i + 1));
+  });
 
   const many = (count: number): Partial<Message>[] => Array.from({ length: count }, () => ({}));
 

@@ -3,7 +3,6 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { LEASE_MS } from "../../src/core/live.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { renewLeases, startUpkeep } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
@@ -19,6 +18,7 @@ import {
   turnRow,
 } from "../support/core-instance.ts";
 import { answering, eventually } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases } from "../support/databases.ts";
 
 const lost = { code: "provider_failed", detail: expect.any(String) };

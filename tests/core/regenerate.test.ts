@@ -6,7 +6,6 @@ import { wholeAnswer } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import type { Actor } from "../../src/core/identity.ts";
 import type { LiveTurn, TurnDeps } from "../../src/core/live.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { saveText } from "../../src/core/upkeep.ts";
 import type { Db } from "../../src/db/db.ts";
@@ -28,6 +27,7 @@ import {
   turnsOf,
 } from "../support/core-instance.ts";
 import { answering, answerTo, eventually, testModels } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases } from "../support/databases.ts";
 import { openBoth } from "../support/db-handles.ts";
 
@@ -72,7 +72,7 @@ describe.each(databases)("an answer that is made anew on $database", ({ fresh })
     (await listMessages(on, owner, { conversationId: id, limit: 50 })).rows.map(({ content }) => content);
 
   const others = async ({ owner }: Conversation, { answerId }: Answer, on = db) =>
-    (await listAlternatives(on, owner, answerId)).map(({ content }) => content);
+    (await Array.fromAsync(await listAlternatives(on, owner, answerId))).flat().map(({ content }) => content);
 
   it("takes the old one's place once it is whole, and not before; the old one is kept as superseded", async () => {
     const { deps, conversation, newest: old } = await given({ questions: ["Hello", "Who are you?"] });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { markRead } from "../../src/core/read-markers.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
-import { changeSession, getSession, listSessions, MOST_METADATA } from "../../src/core/sessions.ts";
+import { changeSession, findSessions, getSession, MOST_METADATA } from "../../src/core/sessions.ts";
 import { heedCancellations } from "../../src/core/upkeep.ts";
 import {
   as,
@@ -294,9 +294,9 @@ describe.each(databases)("a live session on $database", ({ fresh }) => {
       const seen: string[] = [];
       let after: { updatedAt: number; id: string } | undefined;
       do {
-        const rows = await listSessions(handles.db, owner, { limit: 2, offset: 0, after, activeOnly });
-        seen.push(...rows.slice(0, 2).map(({ id }) => id));
-        after = rows.length > 2 ? rows[1] : undefined;
+        const { ids, next } = await findSessions(handles.db, owner, { limit: 2, offset: 0, after, activeOnly });
+        seen.push(...ids);
+        after = next ?? undefined;
       } while (after);
       return seen;
     };

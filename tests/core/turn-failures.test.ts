@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AppError } from "../../src/core/errors.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import type { TurnError } from "../../src/core/model.ts";
 import { beginTurn } from "../../src/core/turns.ts";
 import type { Db } from "../../src/db/db.ts";
@@ -17,6 +16,7 @@ import {
   turnRow,
 } from "../support/core-instance.ts";
 import { answering, attempt, TARGET, testModels } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 const codes: TurnError["code"][] = [

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import type { LiveTurn } from "../../src/core/live.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   expectTrueCounts,
@@ -14,6 +13,7 @@ import {
   turnsOf,
 } from "../support/core-instance.ts";
 import { answering, answerTo, eventually, testModels } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 describe.each(databases)("the turns of one conversation on $database", ({ fresh }) => {

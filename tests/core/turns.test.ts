@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { getConversation, listConversations } from "../../src/core/conversations.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import type { Db } from "../../src/db/db.ts";
 import {
   as,
@@ -17,6 +16,7 @@ import {
   turnRow,
 } from "../support/core-instance.ts";
 import { answering, attempt, eventually, TARGET, testModels } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { databases, open } from "../support/databases.ts";
 
 describe.each(databases)("a turn on $database", ({ fresh }) => {

@@ -2,7 +2,6 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { wholeAnswer } from "../../src/core/follow.ts";
 import { drainTurns } from "../../src/core/launch.ts";
-import { listMessages } from "../../src/core/messages.ts";
 import { sweepTurns } from "../../src/core/recovery.ts";
 import { changeSession } from "../../src/core/sessions.ts";
 import { renewLeases } from "../../src/core/upkeep.ts";
@@ -20,6 +19,7 @@ import {
 } from "../support/core-instance.ts";
 import { givenLine } from "../support/core-line.ts";
 import { answering, answerTo, testModels } from "../support/core-models.ts";
+import { listMessages } from "../support/core-pages.ts";
 import { freshPostgres } from "../support/databases.ts";
 
 describe("two instances on one Postgres", () => {

@@ -1,9 +1,10 @@
 import type { News } from "../../src/core/events.ts";
 import { getSession } from "../../src/core/sessions.ts";
-import { listPosts, type Post } from "../../src/core/thread.ts";
+import type { Post } from "../../src/core/thread.ts";
 import type { Db } from "../../src/db/db.ts";
 import type { Conversation } from "../../src/db/tables.ts";
 import { as } from "./core-instance.ts";
+import { listPosts } from "./core-pages.ts";
 
 /** An answer in the making: what was said of its `n`th beginning. */
 export type Draft = { n: number; text: string };
