@@ -35,6 +35,8 @@ export type Db = Source & {
   readonly carrier: Carrier | null;
   /** From now on `hear` is told of every commit how many batches have shared it; never called where each has its own. */
   onCommit(hear: (batches: number) => void): void;
+  /** Takes what was erased out of where the database keeps it for a while: SQLite's log. Postgres does it by VACUUM. */
+  settleErasure(): Promise<void>;
   /** Resolves when the database answers; throws when it does not within `ms`. */
   ping(ms: number): Promise<void>;
   close(): Promise<void>;

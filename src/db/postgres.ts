@@ -20,6 +20,7 @@ export const {
   idempotencyKeys,
   tombstones,
   readMarkers,
+  erasures,
   deliveries,
   mirrorings,
   streamMessages,
@@ -140,6 +141,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, bor
     onCommit: () => {},
     carrier: notifications(client),
     ping: (ms: number) => within(ms, client`select 1`),
+    settleErasure: async () => {},
     async close() {
       closed = true;
       await Promise.all([client, transactions].map((pool) => pool.end({ timeout: CLOSE_TIMEOUT_S })));

@@ -19,6 +19,7 @@ export const {
   idempotencyKeys,
   tombstones,
   readMarkers,
+  erasures,
   deliveries,
   mirrorings,
   streamMessages,
@@ -44,9 +45,25 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
   client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
   client.pragma("foreign_keys = ON");
   client.pragma("temp_store = MEMORY");
+  client.pragma("secure_delete = ON"); // FAST leaves what stood on pages that are free as a whole
   client.pragma("cache_size = -16000"); // 16 MB
   client.pragma("wal_autocheckpoint = 1000"); // pages
   return client;
+}
+
+/**
+ * Writes the log into the file and cuts it to nothing: until then it holds what stood there before. Waits for nobody, as
+ * that would hold up the process; somebody who reads or writes at this moment leaves it to the next time.
+ */
+function emptyLog(client: Database.Database): void {
+  client.pragma("busy_timeout = 0");
+  try {
+    client.pragma("wal_checkpoint(TRUNCATE)");
+  } catch (error) {
+    if (!isBusy(error)) throw error;
+  } finally {
+    client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
 }
 
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
@@ -69,6 +86,7 @@ export function sqliteDb(client: Database.Database, born: Born = bornFor({})): D
     },
     carrier: null, // one process, as a rule; others see its changes when they look
     ping: async () => void client.prepare("select 1").get(),
+    settleErasure: async () => emptyLog(client),
     async close() {
       client.pragma("wal_checkpoint(TRUNCATE)"); // the close does it only where nobody else has the file open
       client.close();
