@@ -1,7 +1,7 @@
 import { and, eq, sql } from "drizzle-orm";
 import { type Db, guard, statement, step } from "../db/db.ts";
-import { hasRoom } from "../db/extension-writes.ts";
 import { eraseSteps } from "../db/erase-writes.ts";
+import { hasRoom } from "../db/extension-writes.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import {
   deleteMessageRow,

@@ -185,7 +185,7 @@ const selectExtensions = statement([...scopeSlots, "conversationId", "from", "to
 });
 
 /** Of messages of one conversation. */
-async function withExtensions(db: Db, scope: Scope, messages: readonly Message[]): Promise<Post[]> {
+export async function withExtensions(db: Db, scope: Scope, messages: readonly Message[]): Promise<Post[]> {
   const [first] = messages;
   if (!first) return [];
   const seqs = messages.map(({ seq }) => seq);

@@ -30,6 +30,7 @@ const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
   deleteExtensionsOf: "takeChangeRev, and deleteMessageRow, which knows the message in its conversation",
   blankOptionsOf: "takeChangeRev, and deleteMessageRow, which knows the message in its conversation",
   forgetTitle: "takeChangeRev",
+  stampMessage: "takeRevOfHung, which knows what hangs on the message",
 };
 
 type Declared = { name: string; file: string; slots: string; text: string };
