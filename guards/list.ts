@@ -1,3 +1,4 @@
+import { erasure } from "./erasure.ts";
 import type { Guard } from "./guard.ts";
 import { identity } from "./identity.ts";
 import { limits } from "./limits.ts";
@@ -19,4 +20,5 @@ export const guards: readonly Guard[] = [
   ...sessions,
   ...stream,
   ...setup,
+  ...erasure,
 ];
