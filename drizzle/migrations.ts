@@ -116,6 +116,20 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE INDEX `conversations_by_agent` ON `conversations` (`agent_id`,`updated_at`) WHERE control = 'agent' and status <> 'ended';",
       "CREATE INDEX `messages_listed` ON `messages` (`conversation_id`,`seq`,`sender_id`) WHERE role <> 'system' and status in ('completed', 'incomplete') and size > 0 and deleted_at is null and superseded_at is null;"
     ]
+  },
+  {
+    "tag": "0009_erasure",
+    "when": 1796014772553,
+    "sha256": "a52ae4b908406f69d7c4f19588984f11453a1623a37c1b568b035ff5cf7fa9c4",
+    "sql": [
+      "CREATE TABLE `erasures` (\n\t`user_id` text PRIMARY KEY NOT NULL,\n\t`erased_at` integer NOT NULL\n);",
+      "CREATE INDEX `extensions_by_author` ON `message_extensions` (`author_id`,`id`) WHERE author_id is not null;",
+      "CREATE INDEX `messages_by_sender` ON `messages` (`sender_id`,`id`) WHERE sender_id is not null;",
+      "CREATE INDEX `messages_to_erase` ON `messages` (`deleted_at`) WHERE deleted_at is not null and erased_at is null;",
+      "CREATE INDEX `read_markers_by_reader` ON `read_markers` (`reader_id`,`conversation_id`);",
+      "-- Whose a deleted conversation was is kept until the webhook has been told of it, and no longer.\nUPDATE `tombstones` SET `user_id` = '' WHERE `rev` <= `told`;",
+      "-- What a turn was asked for went with its conversation in none of the versions before.\nUPDATE `turns` SET `options` = NULL WHERE `options` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM `conversations` WHERE `conversations`.`id` = `turns`.`conversation_id`);"
+    ]
   }
 ],
   postgres: [
@@ -247,6 +261,20 @@ export const migrations: Record<"sqlite" | "postgres", readonly Migration[]> = {
       "CREATE INDEX \"messages_listed\" ON \"messages\" USING btree (\"conversation_id\",\"seq\",\"sender_id\") WHERE role <> 'system' and status in ('completed', 'incomplete') and size > 0 and deleted_at is null and superseded_at is null;",
       "CREATE INDEX \"conversations_waiting\" ON \"conversations\" USING btree (\"queued_at\",\"id\") WHERE control = 'queue' and status <> 'ended';",
       "CREATE INDEX \"conversations_by_agent\" ON \"conversations\" USING btree (\"agent_id\",\"updated_at\") WHERE control = 'agent' and status <> 'ended';"
+    ]
+  },
+  {
+    "tag": "0010_erasure",
+    "when": 1796014773660,
+    "sha256": "139a1f8fac0ae51e2e99c2cd6b2694afaa1588000e031198a1f79f4a435df235",
+    "sql": [
+      "CREATE TABLE \"erasures\" (\n\t\"user_id\" text PRIMARY KEY NOT NULL,\n\t\"erased_at\" bigint NOT NULL\n);",
+      "CREATE INDEX \"extensions_by_author\" ON \"message_extensions\" USING btree (\"author_id\",\"id\") WHERE author_id is not null;",
+      "CREATE INDEX \"messages_by_sender\" ON \"messages\" USING btree (\"sender_id\",\"id\") WHERE sender_id is not null;",
+      "CREATE INDEX \"messages_to_erase\" ON \"messages\" USING btree (\"deleted_at\") WHERE deleted_at is not null and erased_at is null;",
+      "CREATE INDEX \"read_markers_by_reader\" ON \"read_markers\" USING btree (\"reader_id\",\"conversation_id\");",
+      "-- Whose a deleted conversation was is kept until the webhook has been told of it, and no longer.\nUPDATE \"tombstones\" SET \"user_id\" = '' WHERE \"rev\" <= \"told\";",
+      "-- What a turn was asked for went with its conversation in none of the versions before.\nUPDATE \"turns\" SET \"options\" = NULL WHERE \"options\" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM \"conversations\" WHERE \"conversations\".\"id\" = \"turns\".\"conversation_id\");"
     ]
   }
 ],

@@ -1,4 +1,5 @@
 import { edge } from "./edge.ts";
+import { erasure } from "./erasure.ts";
 import type { Guard } from "./guard.ts";
 import { identity } from "./identity.ts";
 import { limits } from "./limits.ts";
@@ -21,4 +22,5 @@ export const guards: readonly Guard[] = [
   ...sessions,
   ...stream,
   ...setup,
+  ...erasure,
 ];

@@ -26,6 +26,7 @@ import { chats } from "./routes/chats.ts";
 import { coaching } from "./routes/coaching.ts";
 import { conversations } from "./routes/conversations.ts";
 import { docs } from "./routes/docs.ts";
+import { overview } from "./routes/overview.ts";
 import { send } from "./routes/send.ts";
 import { service } from "./routes/service.ts";
 import { sessionControl } from "./routes/session-control.ts";
@@ -38,6 +39,7 @@ import { streamChat } from "./routes/stream.ts";
 import { streamWebhook } from "./routes/stream-webhook.ts";
 import { turns } from "./routes/turns.ts";
 import { usage } from "./routes/usage.ts";
+import { users } from "./routes/users.ts";
 import type { Services } from "./services.ts";
 import { tokenIssuer } from "./stream-chat/tokens.ts";
 
@@ -72,7 +74,7 @@ export function createApp(services: Services, config: AppConfig): OpenAPIHono<Ht
   );
 
   const live = [sessions, sessionControl, sessionMessages, sessionExtensions, sessionEvents, sessionTranscript, agents];
-  for (const surface of [chats, conversations, send, coaching, turns, usage, ...live])
+  for (const surface of [chats, conversations, send, coaching, turns, usage, ...live, users, overview])
     app.route("/", surface(services));
   if (config.stream) app.route("/", streamChat(services, tokenIssuer(config.stream, services.clock)));
   if (services.streamInbox) app.route("/", streamWebhook(services.streamInbox, config.MAX_BODY_BYTES));

@@ -50,6 +50,12 @@ export const limit = z.union([z.literal("off").transform(() => null), whole(1, 2
   error: "must be a positive whole number, or off",
 });
 
+const MOST_DAYS = 36_500;
+export const days = whole(0, MOST_DAYS);
+export const daysOrOff = z.union([z.literal("off").transform(() => null), whole(1, MOST_DAYS)], {
+  error: `must be a number of days from 1 to ${MOST_DAYS}, or off`,
+});
+
 /** `30/m`, `10/s`, `off`: requests in a minute, a second or an hour */
 export function rate(value: string, context: z.RefinementCtx): Rate | null {
   if (value === "off") return null;

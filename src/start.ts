@@ -9,6 +9,7 @@ import { createDesks } from "./core/desks.ts";
 import { drainTurns } from "./core/launch.ts";
 import { createLive, type Live, type TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
+import { startRetention } from "./core/retention.ts";
 import { sleep } from "./core/time.ts";
 import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
 import { createWatch } from "./core/watch.ts";
@@ -30,6 +31,7 @@ import { STREAM_PACE } from "./stream-chat/mirror.ts";
 import { type StreamMirrorDeps, startStreamMirror } from "./stream-chat/stream.ts";
 import { webhookOutlet } from "./webhooks/webhook.ts";
 
+const DAY_MS = 86_400_000;
 /** What connections get to close once no turn runs, in milliseconds. */
 const LEAVING_MS = 2_000;
 
@@ -83,6 +85,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
   };
   const app = createApp(services, { ...config, buckets: bucketsFor(config, redis) });
   const stopUpkeep = await startUpkeep(turns);
+  const stopRetention = startRetention(turns);
   heedOthers(turns, bus);
   const webhook = await startWebhook(config.webhook, outward);
   return {
@@ -99,6 +102,7 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       leaving.abort();
       await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
       stopUpkeep();
+      await stopRetention();
       watch.stop();
       desks.stop();
       // A client that never ends its request ends here.
@@ -136,6 +140,10 @@ function turnsOver(database: Db, config: Config, { redis, bus, transport, log }:
     cache: redis && sharedCache(redis),
     clock: Date.now,
     allowance: { turns: config.MAX_TURNS_PER_USER, tokensADay: config.DAILY_TOKENS_PER_USER },
+    retention: {
+      deletedMs: config.DELETED_MESSAGE_DAYS * DAY_MS,
+      untouchedMs: config.RETENTION_DAYS && config.RETENTION_DAYS * DAY_MS,
+    },
     systemPrompt: config.SYSTEM_PROMPT ?? null,
     log,
     observe: metrics,

@@ -6,7 +6,7 @@ import type { Conversation } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
-import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
+import { beginnerOf, earlierMade, type RequestKey, takenKey } from "./keys.ts";
 
 const insertRow = statement(
   ["conversationId", "userId", "clientId", "title", "agentId", "isLive", "control", "metadata", "previousId", "now"],
@@ -73,32 +73,34 @@ type NewConversation<R> = Given & {
   /** Milliseconds. */
   now: number;
   key: RequestKey | null;
-  /** What the request is answered with, and how that is read when the same key asks again. */
+  /** What the request is answered with, also when the same key asks again. */
   respond(made: Conversation): R;
-  read(stored: unknown): R;
 };
 
-/** Makes an empty conversation of the actor's user. Throws 422 where the key was another request's, `Conflict` where a given id is taken. */
-export async function createConversation<R extends Record<string, unknown>>(
+/**
+ * Makes an empty conversation of the actor's user. Throws 422 where the key was another request's, 404 where what it made
+ * is deleted, `Conflict` where a given id is taken.
+ */
+export async function createConversation<R>(
   db: Db,
   actor: Actor,
-  { key, respond, read, also = [], ...start }: NewConversation<R>,
+  { key, respond, also = [], ...start }: NewConversation<R>,
 ): Promise<R> {
   const { now } = start;
   const made = emptyConversation(actor, db.born, start);
-  const response = respond(made);
-  const taken = key && takenKey(actor, key, now, response);
+  const taken = key && takenKey(actor, key, now, { id: made.id, at: now });
   try {
     await db.batch([
       guard(insertRow, { ...made, conversationId: made.id, now }),
       ...keySteps(taken, { turnId: null, now }),
       ...also,
     ]);
-    return response;
+    return respond(made);
   } catch (error) {
-    const earlier = key && isConflict(error) && (await earlierResponse(db, actor, { key, now }));
+    const earlier = key && isConflict(error) && (await earlierMade(db, actor, { key, now }));
     if (!earlier) throw error;
-    return read(earlier);
+    await getConversation(db, beginnerOf(actor), earlier.id);
+    return respond(emptyConversation(actor, db.born, { ...start, id: earlier.id, now: earlier.at }));
   }
 }
 

@@ -1,11 +1,11 @@
-import { guard } from "../db/db.ts";
+import { type Db, guard } from "../db/db.ts";
 import { deleteExtensionRow, hasRoom, touchMessageRow } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import { takeChangeRev } from "../db/session-writes.ts";
 import type { Extension } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
-import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
+import { earlierMade, type Made, type RequestKey, takenKey } from "./keys.ts";
 import {
   extensionSteps,
   MOST_EXTENSIONS,
@@ -17,7 +17,7 @@ import {
   untilDone,
   withIds,
 } from "./posting.ts";
-import { getLivingPost, type Post } from "./thread.ts";
+import { getLivingPost, isStored, type Post } from "./thread.ts";
 
 /** What hangs on a message: attachments, reactions and any other type. */
 
@@ -27,26 +27,25 @@ type Hanging<R> = {
   key: RequestKey | null;
   /** When it was hung there, where that was elsewhere: milliseconds. */
   at?: number;
-  /** What the request is answered with, and how that is read when the same key asks again. */
+  /** What the request is answered with, also when the same key asks again. */
   respond(hung: Extension): R;
-  read(stored: unknown): R;
 };
 
 /**
  * Hangs something on a message. The same reaction of the same author is given again. Throws 404 as `getLivingPost` does, 403
  * for a history, 409 where the session has ended, 422 where it holds too many of the author or the key was another request's.
  */
-export async function addExtension<R extends Record<string, unknown>>(
+export async function addExtension<R>(
   { db, clock }: PostDeps,
   actor: Actor,
-  { messageId, extension, key, at, respond, read }: Hanging<R>,
+  { messageId, extension, key, at, respond }: Hanging<R>,
 ): Promise<R> {
   refuseHistory(extension.type);
   const emoji = extension.type === "reaction" ? String(extension.data["emoji"]) : null;
   return untilDone(async () => {
     const now = clock();
-    const earlier = key && (await earlierResponse(db, actor, { key, now }));
-    if (earlier) return read(earlier);
+    const earlier = key && (await earlierMade(db, actor, { key, now }));
+    if (earlier) return respond(await hungBefore(db, actor, { ...earlier, messageId, extension }));
     const message = await getLivingPost(db, actor, messageId);
     const { conversationId } = message;
     await refuseIfEnded(db, actor, conversationId);
@@ -56,16 +55,23 @@ export async function addExtension<R extends Record<string, unknown>>(
     refuseIfFull(message, room);
     const [hung] = withIds([extension], { messageId, authorId: actor.self, now: at ?? now });
     if (!hung) return undefined;
-    const response = respond(hung);
     const rows = await tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
       guard(touchMessageRow, { conversationId, id: messageId }),
       guard(hasRoom, { messageId, ...room, emoji, ...MOST_EXTENSIONS }),
       ...extensionSteps([hung]),
-      ...keySteps(key && takenKey(actor, key, now, response), { turnId: null, now }),
+      ...keySteps(key && takenKey(actor, key, now, { id: hung.id, at: hung.createdAt }), { turnId: null, now }),
     ]);
-    return rows && response;
+    return rows && respond(hung);
   });
+}
+
+type Before = Made & { messageId: string; extension: NewExtension };
+
+/** What a key hung on a message, as it was then. Throws 404 where the message is gone. */
+async function hungBefore(db: Db, actor: Actor, { id, at, messageId, extension }: Before): Promise<Extension> {
+  if (!(await isStored(db, actor, messageId))) throw notFound("message");
+  return { ...extension, id, messageId, authorId: actor.self, createdAt: at };
 }
 
 const reactionOf = ({ extensions }: Post, { self }: Actor, emoji: string): Extension | undefined =>

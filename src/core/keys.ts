@@ -2,6 +2,7 @@ import { and, eq, gt } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
 import type { KeySwap, NewKey } from "../db/keys.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
+import type { Metadata } from "../db/tables.ts";
 import { AppError, notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
 import type { SeenTurn } from "./live.ts";
@@ -13,11 +14,11 @@ const KEPT_MS = 24 * 60 * 60 * 1000;
 /** An `Idempotency-Key` and the digest of the request that it came with. */
 export type RequestKey = { key: string; requestHash: string };
 
-/** A key as it is stored with the work it stands for. */
-export const takenKey = (actor: Actor, key: RequestKey, now: number, response: NewKey["response"] = null): NewKey => ({
+/** A key as it is stored with the work it stands for: of what was said it holds nothing. */
+export const takenKey = (actor: Actor, key: RequestKey, now: number, made: Made | null = null): NewKey => ({
   ...key,
   userId: actor.self,
-  response,
+  response: made,
   expiresAt: now + KEPT_MS,
 });
 
@@ -41,7 +42,7 @@ async function readUse(db: Db, actor: Actor, { key: { key, requestHash }, now }:
 }
 
 /** An agent that made a conversation for a user does not see it; of its own request it is told again as that user. */
-const beginnerOf = (actor: Actor): Actor =>
+export const beginnerOf = (actor: Actor): Actor =>
   actor.sees === "live" && actor.owner !== null ? { ...actor, self: actor.owner, sees: "own" } : actor;
 
 /** The turn that a key stands for, and how another takes its place where it `failed`. */
@@ -84,7 +85,23 @@ export async function earlierUse(
   };
 }
 
-/** What a request that ran no turn was answered with; undefined if the key is free. Throws 422 as `earlierUse` does. */
-export async function earlierResponse(db: Db, actor: Actor, asked: { key: RequestKey; now: number }) {
-  return (await readUse(db, actor, asked))?.use.response ?? undefined;
+/** What a request made that ran no turn, and when, in milliseconds. The answer follows from these and from the request. */
+export type Made = { id: string; at: number };
+
+/** What a request that ran no turn made; undefined if the key is free. Throws 422 as `earlierUse` does. */
+export async function earlierMade(
+  db: Db,
+  actor: Actor,
+  asked: { key: RequestKey; now: number },
+): Promise<Made | undefined> {
+  const response = (await readUse(db, actor, asked))?.use.response;
+  return response ? madeBy(response) : undefined;
+}
+
+/** The first versions stored the whole answer. */
+function madeBy({ id, chat_id, message_id, at, created_at }: Metadata): Made {
+  return {
+    id: String(id ?? message_id ?? chat_id),
+    at: typeof at === "number" ? at : Date.parse(String(created_at)) || 0,
+  };
 }

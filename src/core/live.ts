@@ -20,6 +20,11 @@ export type TurnDeps = {
   readonly clock: () => number;
   /** What one user may take; null for no limit. */
   readonly allowance: { readonly turns: number | null; readonly tokensADay: number | null };
+  /**
+   * How long the text of a deleted message is kept, 0 for not at all, and a conversation that nobody touches, null for
+   * ever; in milliseconds.
+   */
+  readonly retention: { readonly deletedMs: number; readonly untouchedMs: number | null };
   /** What the model is told in conversations that have no system prompt of their own. */
   readonly systemPrompt: string | null;
   readonly log: TurnLog;

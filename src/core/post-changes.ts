@@ -1,5 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import { type Db, guard, statement, step } from "../db/db.ts";
+import { eraseSteps } from "../db/erase-writes.ts";
 import { hasRoom } from "../db/extension-writes.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import {
@@ -14,6 +15,7 @@ import type { Message } from "../db/tables.ts";
 import { AppError } from "./errors.ts";
 import type { Given } from "./id.ts";
 import type { Actor } from "./identity.ts";
+import type { TurnDeps } from "./live.ts";
 import {
   extensionSteps,
   MOST_EXTENSIONS,
@@ -95,11 +97,13 @@ const selectAnswering = statement([...scopeSlots, "conversationId", "id"], (db, 
     );
 });
 
+type DeleteDeps = PostDeps & Pick<TurnDeps, "retention">;
+
 /**
- * Leaves a message out of everything but an admin's view. Throws as `editPost` does, 404 where it is deleted already, 409
+ * Leaves a message out of everything but an admin's view, and of that too once its text is kept no longer. Throws as `editPost` does, 404 where it is deleted already, 409
  * also for a question that is still being answered.
  */
-export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: string): Promise<Post> {
+export async function deletePost({ db, clock, retention }: DeleteDeps, actor: Actor, id: string): Promise<Post> {
   await untilDone(async () => {
     const before = await getOwnPost(db, actor, id);
     const { conversationId } = before;
@@ -112,6 +116,7 @@ export async function deletePost({ db, clock }: PostDeps, actor: Actor, id: stri
       guard(deleteMessageRow, { conversationId, id, now }),
       step(resettle, { conversationId, id }),
       ...titlesFrom(before).map((title) => step(forgetTitle, { conversationId, title })),
+      ...(retention.deletedMs === 0 ? eraseSteps({ conversationId, id, now }) : []),
     ]);
   });
   return findPost(db, actor, id);

@@ -7,7 +7,7 @@ import { getConversation } from "./conversations.ts";
 import { AppError } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
-import { earlierResponse, type RequestKey, takenKey } from "./keys.ts";
+import { earlierMade, type RequestKey, takenKey } from "./keys.ts";
 import type { TurnDeps } from "./live.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { findPost, getPost, isStored, type Post } from "./thread.ts";
@@ -43,7 +43,7 @@ type Db = TurnDeps["db"];
 export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost): Promise<Post> {
   const { conversationId, content, role, key, id = newId(), also = [] } = said;
   const now = clock();
-  const taken = key && takenKey(actor, key, now, { message_id: id });
+  const taken = key && takenKey(actor, key, now, { id, at: now });
   const listed = role === "system" ? 0 : 1;
   const title = role === "user" ? titleFrom(content) : null;
   return untilDone(async () => {
@@ -55,8 +55,8 @@ export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost)
       ...also,
     ]);
     if (rows) return getPost(db, actor, id);
-    const earlier = key && (await earlierResponse(db, actor, { key, now }));
-    if (earlier) return findPost(db, actor, String(earlier["message_id"]));
+    const earlier = key && (await earlierMade(db, actor, { key, now }));
+    if (earlier) return findPost(db, actor, earlier.id);
     await refuseIfEnded(db, actor, conversationId);
     if (said.id !== undefined) await refuseIfStored(db, actor, said.id);
     return undefined;

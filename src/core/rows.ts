@@ -1,6 +1,6 @@
-import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
+import { and, desc, eq, isNull, ne, or, sql } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
-import { inLedger, inScope, type Scope, scopeSlots } from "../db/scope.ts";
+import { inLedger, inScope, NOBODY, type Scope, scopeSlots } from "../db/scope.ts";
 import type { Turn } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
 import type { Actor } from "./identity.ts";
@@ -30,8 +30,8 @@ const selectEnd = statement([...scopeSlots, "turnId"], (db, $) => {
   return db
     .select({ turn: t, content })
     .from(t)
-    .leftJoin(c, eq(c.id, t.conversationId))
-    .leftJoin(m, eq(m.id, t.messageId))
+    .leftJoin(c, and(eq(c.id, t.conversationId), ne(c.userId, NOBODY)))
+    .leftJoin(m, and(eq(m.id, t.messageId), eq(m.conversationId, c.id)))
     .where(and(eq(t.id, $.turnId), or(inScope(db, $), and(isNull(c.id), inLedger(db, $)))));
 });
 

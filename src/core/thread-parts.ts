@@ -133,21 +133,38 @@ export async function findNewestPosts(
 /** Where all messages of a session stand. */
 export const wholeThread = (conversationId: string): Span => ({ conversationId, from: 0, to: NEWEST });
 
-const between = partsOf({
-  slots: [...scopeSlots, "conversationId", "from", "to"],
-  where(db, $) {
-    const m = db.tables.messages;
-    const place = sql`${m.seq} between cast(${$.from} as integer) and cast(${$.to} as integer)`;
-    return and(eq(m.conversationId, $.conversationId), inScope(db, $), place, standing(db));
-  },
-  order: ({ seq }) => [asc(seq)],
-});
+const betweenSlots = [...scopeSlots, "conversationId", "from", "to"] as const;
+
+const between = (which: (db: Source) => SQL | undefined) =>
+  partsOf({
+    slots: betweenSlots,
+    where(db, $) {
+      const m = db.tables.messages;
+      const place = sql`${m.seq} between cast(${$.from} as integer) and cast(${$.to} as integer)`;
+      return and(eq(m.conversationId, $.conversationId), inScope(db, $), place, which(db));
+    },
+    order: ({ seq }) => [asc(seq)],
+  });
+
+const standingBetween = between(standing);
+const storedBetween = between(() => undefined);
 
 /** A session's messages from one place to another, oldest first, in parts: the next is read when it is asked for. */
-export async function* readPosts(db: Db, actor: Actor, span: Span | null): AsyncGenerator<Post[]> {
+export const readPosts = (db: Db, actor: Actor, span: Span | null): AsyncGenerator<Post[]> =>
+  partByPart(db, actor, { span, which: standingBetween });
+
+/** The same with deleted and superseded messages among them. */
+export const readStoredPosts = (db: Db, actor: Actor, span: Span): AsyncGenerator<Post[]> =>
+  partByPart(db, actor, { span, which: storedBetween });
+
+async function* partByPart(
+  db: Db,
+  actor: Actor,
+  { span, which }: { span: Span | null; which: typeof standingBetween },
+): AsyncGenerator<Post[]> {
   let from = span?.from;
   while (span && from !== undefined) {
-    const { posts, goesOn } = await readPart(db, between, { ...actor, ...span, from });
+    const { posts, goesOn } = await readPart(db, which, { ...actor, ...span, from });
     const last = goesOn ? posts.at(-1)?.seq : undefined;
     yield posts;
     from = last === undefined ? undefined : last + 1;

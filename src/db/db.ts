@@ -39,6 +39,8 @@ export type Db = Source & {
   onCommit(hear: (batches: number) => void): void;
   /** Whether no other process runs turns on it: what is open when this one starts is of a process that has ended. */
   readonly isAlone: boolean;
+  /** Takes what was erased out of where the database keeps it for a while: SQLite's log. Postgres does it by VACUUM. */
+  settleErasure(): Promise<void>;
   /** Resolves when the database answers; throws when it does not within `ms`, or its file is not under its name. */
   ping(ms: number): Promise<void>;
   close(): Promise<void>;

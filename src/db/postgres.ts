@@ -21,6 +21,7 @@ export const {
   idempotencyKeys,
   tombstones,
   readMarkers,
+  erasures,
   deliveries,
   mirrorings,
   streamMessages,
@@ -142,6 +143,7 @@ export function postgresDb(client: postgres.Sql, transactions: postgres.Sql, bor
     carrier: notifications(client),
     isAlone: false,
     ping: async (ms: number) => void (await within(ms, client`select 1`)),
+    settleErasure: async () => {},
     async close() {
       closed = true;
       await Promise.all([client, transactions].map((pool) => pool.end({ timeout: CLOSE_TIMEOUT_S })));

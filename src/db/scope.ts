@@ -12,6 +12,9 @@ export type Scope = {
   readonly owner: string | null;
 };
 
+/** Whose a conversation is that is deleted and not yet cleared away, and a turn whose user is erased: no caller's id is empty. */
+export const NOBODY = "";
+
 export const scopeSlots = ["self", "sees", "owner"] as const;
 
 type ScopeSlots = { self: never; sees: never; owner: never };
@@ -24,7 +27,7 @@ export function inScope(db: Source, slots: ScopeSlots, { of }: { of?: never } = 
   const t = db.tables.conversations;
   if (of !== undefined) return sql`(${mine(textOf(of), slots)} and ${named(textOf(of), slots)})`;
   const live = sql`(${seesOf(slots)} = 'live' and ${t.isLive})`;
-  return sql`((${mine(t.userId, slots)} or ${live}) and ${named(t.userId, slots)})`;
+  return sql`((${mine(t.userId, slots)} or ${live}) and ${named(t.userId, slots)} and ${t.userId} <> '')`;
 }
 
 /** The same of a row that is at hand. */

@@ -20,6 +20,7 @@ export const {
   idempotencyKeys,
   tombstones,
   readMarkers,
+  erasures,
   deliveries,
   mirrorings,
   streamMessages,
@@ -45,9 +46,25 @@ export function openClient(path: string, synchronous: Synchronous): Database.Dat
   client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
   client.pragma("foreign_keys = ON");
   client.pragma("temp_store = MEMORY");
+  client.pragma("secure_delete = ON"); // FAST leaves what stood on pages that are free as a whole
   client.pragma("cache_size = -16000"); // 16 MB
   client.pragma("wal_autocheckpoint = 1000"); // pages
   return client;
+}
+
+/**
+ * Writes the log into the file and cuts it to nothing: until then it holds what stood there before. Waits for nobody, as
+ * that would hold up the process; somebody who reads or writes at this moment leaves it to the next time.
+ */
+function emptyLog(client: Database.Database): void {
+  client.pragma("busy_timeout = 0");
+  try {
+    client.pragma("wal_checkpoint(TRUNCATE)");
+  } catch (error) {
+    if (!isBusy(error)) throw error;
+  } finally {
+    client.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
 }
 
 type Held = {
@@ -85,6 +102,9 @@ export function sqliteDb(client: Database.Database, { born = bornFor({}), letGo,
     async ping() {
       if (file.isMovedNow()) throw fileMoved();
       client.prepare("select 1").get();
+    },
+    async settleErasure() {
+      if (!file.isMovedNow()) emptyLog(client); // else the log would go into what stands there now
     },
     async close() {
       if (file.isMovedNow()) return; // a close would write the log of this database into what stands there now

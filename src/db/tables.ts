@@ -97,6 +97,8 @@ export function makeTables(columns: Columns) {
       uniqueIndex("messages_in_order").on(t.conversationId, t.seq),
       index("messages_by_change").on(t.conversationId, t.rev),
       index("messages_listed").on(t.conversationId, t.seq, t.senderId).where(LISTED),
+      index("messages_by_sender").on(t.senderId, t.id).where(sql`sender_id is not null`),
+      index("messages_to_erase").on(t.deletedAt).where(sql`deleted_at is not null and erased_at is null`),
     ],
   );
 
@@ -112,7 +114,10 @@ export function makeTables(columns: Columns) {
       data: json<Metadata>().notNull(),
       createdAt: time().notNull(),
     },
-    (t) => [index("extensions_by_message").on(t.messageId)],
+    (t) => [
+      index("extensions_by_message").on(t.messageId),
+      index("extensions_by_author").on(t.authorId, t.id).where(sql`author_id is not null`),
+    ],
   );
 
   // The ledger: conversation_id is a plain column, so that a turn outlives its conversation.
@@ -173,10 +178,16 @@ export function makeTables(columns: Columns) {
       readerId: text().notNull(),
       seq: count().notNull(),
     },
-    (t) => [primaryKey({ columns: [t.conversationId, t.readerId] })],
+    (t) => [
+      primaryKey({ columns: [t.conversationId, t.readerId] }),
+      index("read_markers_by_reader").on(t.readerId, t.conversationId),
+    ],
   );
 
-  const own = { conversations, messages, messageExtensions, turns, idempotencyKeys, readMarkers };
+  // Users who were erased while their turns of the day still counted: the ledger names them until then.
+  const erasures = table("erasures", { userId: text().primaryKey(), erasedAt: time().notNull() });
+
+  const own = { conversations, messages, messageExtensions, turns, idempotencyKeys, readMarkers, erasures };
   return { ...own, ...makeOutboxTables(columns), ...makeStreamTables(columns, messages) };
 }
 

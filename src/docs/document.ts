@@ -17,6 +17,7 @@ const SURFACES: readonly Tag[] = [
 const STREAM: Tag = { name: "Stream Chat", description: "Conversations shown in an app of Stream Chat." };
 const REST: readonly Tag[] = [
   { name: "Turns", description: "A question and its answer in the making: follow it, stop it, ask again." },
+  { name: "Administration", description: "Users and conversations of all, and all that there is of one user." },
   { name: "Service", description: "How the service is, and what it can do." },
   { name: "Documentation", description: "These pages." },
 ];

@@ -3,13 +3,13 @@ import type { Context } from "hono";
 import type { ConversationCursor } from "../core/conversations.ts";
 import { clientPath } from "./base-path.ts";
 import type { HttpEnv } from "./env.ts";
-import { uuid } from "./schemas.ts";
+import { callerId, uuid } from "./schemas.ts";
 
 /** Where the next page begins, opaque to the client. */
 export const encodeCursor = (place: readonly (string | number)[]): string =>
   Buffer.from(JSON.stringify(place)).toString("base64url");
 
-const LONGEST_CURSOR = 500;
+const LONGEST_CURSOR = 2_100; // a user id of 255 characters, each written as six
 
 /** A cursor as a query has it: a place among rows by the time a handler sees it, and a 422 if it was never given out. */
 const cursor = <T extends z.ZodType>(place: T) =>
@@ -44,6 +44,9 @@ export const afterConversation = cursor(
 
 /** Where a list of messages goes on: below this `seq`. */
 export const afterMessage = cursor(z.tuple([z.int32().min(0)]).transform(([seq]) => seq));
+
+/** Where a list of users goes on: behind this one. */
+export const afterUser = cursor(z.tuple([callerId]).transform(([userId]) => userId));
 
 /** Names the next page in a `Link` header. */
 export function linkNext(c: Context<HttpEnv>, cursor: string | null): void {

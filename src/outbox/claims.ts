@@ -140,10 +140,14 @@ const moveCursor = ({ cursor }: Ledger, of: Of) =>
     const t = db.tables[of];
     return db
       .update(t)
-      .set({ [cursor]: $.rev })
+      .set({ [cursor]: $.rev, ...(of === "tombstones" && cursor === "told" && { userId: untilTold(db, $.rev) }) })
       .where(and(eq(t.id, $.id), eq(t[cursor], $.after)))
       .returning({ rev: t.rev });
   });
+
+/** Whose a deleted conversation was is kept for the webhook, and no longer. */
+const untilTold = ({ tables: { tombstones: t } }: Source, rev: unknown) =>
+  sql<string>`case when ${t.rev} <= cast(${rev} as integer) then '' else ${t.userId} end`;
 
 const dropClaim = ({ claims }: Ledger) =>
   statement(["id", "leaseUntil"], (db, $) => {

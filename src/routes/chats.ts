@@ -175,7 +175,7 @@ export function chats({ db, turns, clock, log }: Services) {
     const body = c.req.valid("json");
     const actor = actorOf(c, body.user_id);
     const key = requestKey(c, actor, body);
-    const made = { title: body.title ?? null, now: clock(), key, respond: toChat, read: Chat.parse };
+    const made = { title: body.title ?? null, now: clock(), key, respond: toChat };
     return c.json(await createConversation(db, actor, made), 201);
   });
 

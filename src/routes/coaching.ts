@@ -165,7 +165,7 @@ export function coaching({ db, turns, clock, log }: Services) {
     const body = c.req.valid("json");
     const actor = actorOf(c, body.user_id);
     const respond = ({ id }: Conversation) => ({ chat_id: id });
-    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
+    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond };
     return c.json(await createConversation(db, actor, made), 200);
   });
 

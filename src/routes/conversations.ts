@@ -145,7 +145,7 @@ export function conversations({ db, turns, clock, log }: Services) {
     const body = c.req.valid("json");
     const actor = actorOf(c, body.user_id);
     const respond = ({ id }: { id: string }) => ({ id, messages: [] });
-    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond, read: Created.parse };
+    const made = { title: null, now: clock(), key: requestKey(c, actor, body), respond };
     return c.json(await createConversation(db, actor, made), 200);
   });
 

@@ -52,7 +52,7 @@ export function sessionExtensions({ turns }: Services) {
     const { message_id: messageId } = c.req.valid("param");
     const extension = toNewExtension(body);
     const key = requestKey(c, actor, body);
-    const hung = { messageId, extension, key, respond: toExtension, read: SessionExtension.parse };
+    const hung = { messageId, extension, key, respond: toExtension };
     return c.json(await addExtension(turns, actor, hung), 201);
   });
 

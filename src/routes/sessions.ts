@@ -162,7 +162,7 @@ export function sessions({ db, turns, clock, log }: Services) {
     const { control } = bornState(agentId);
     const live: LiveStart = { isLive: true, control, agentId, metadata: body.metadata ?? null, previousId };
     const key = requestKey(c, actor, body);
-    const made = { title: null, live, now: clock(), key, respond: toSession, read: SessionState.parse };
+    const made = { title: null, live, now: clock(), key, respond: toSession };
     return c.json(await createConversation(db, actor, made), 201);
   });
 

@@ -72,7 +72,7 @@ export function usage({ db }: Services) {
   return router;
 }
 
-const toSums = (one: Omit<UsedByModel, "model">) => ({
+export const toSums = (one: Omit<UsedByModel, "model">) => ({
   turns: one.turns,
   input_tokens: one.inputTokens,
   output_tokens: one.outputTokens,

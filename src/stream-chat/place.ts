@@ -1,6 +1,7 @@
-import { eq } from "drizzle-orm";
+import { and, eq, ne } from "drizzle-orm";
 import { findPost, type Post } from "../core/thread.ts";
 import { type Db, statement } from "../db/db.ts";
+import { NOBODY } from "../db/scope.ts";
 import type { Conversation, Message } from "../db/tables.ts";
 import type { StreamEvent } from "./event.ts";
 import { conversationIdOf, messageIdOf } from "./ids.ts";
@@ -26,7 +27,10 @@ export type Place = {
 
 const selectConversation = statement(["conversationId"], (db, $) => {
   const c = db.tables.conversations;
-  return db.select().from(c).where(eq(c.id, $.conversationId));
+  return db
+    .select()
+    .from(c)
+    .where(and(eq(c.id, $.conversationId), ne(c.userId, NOBODY)));
 });
 
 const selectTombstone = statement(["conversationId"], (db, $) => {

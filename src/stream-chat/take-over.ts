@@ -100,9 +100,6 @@ async function makeConversation({ turns, assistantId }: TakeOverDeps, id: string
     ...{ id, clientId: isTaken ? null : channelId, live, title: null, now: turns.clock(), key: null },
     also: [guard(isNotDeleted, { id }), ...channelSteps(channelId)],
     respond: (row: Conversation) => row,
-    read: (): never => {
-      throw new Error("there was no key");
-    },
   };
   await createConversation(turns.db, owner, made).catch((error) => {
     if (!isConflict(error)) throw error;

@@ -31,9 +31,6 @@ const hungAt = ({ reaction }: ReactionEvent) => ({
   key: null,
   at: timeIn(reaction.created_at),
   respond: (hung: Extension) => hung,
-  read: (): never => {
-    throw new Error("there was no key");
-  },
 });
 
 /** Stream tells of the newest of a message's reactions; only where these are all, one that is not among them is gone. */

@@ -45,7 +45,7 @@ describe.each(databases)("deleting a conversation on $database", ({ fresh }) => 
     expect(await messagesOf(db, id)).toEqual([]);
     expect(await db.select().from(db.tables.messageExtensions)).toEqual([]);
     expect(await tombstonesOf(id)).toEqual([
-      { id, userId: owner.userId, rev: rev + 1, told: NOBODY_TO_TELL, mirrored: NOBODY_TO_TELL, deletedAt: NOW + 7 },
+      { id, userId: "", rev: rev + 1, told: NOBODY_TO_TELL, mirrored: NOBODY_TO_TELL, deletedAt: NOW + 7 },
     ]);
     expect(await countConversations(db, owner)).toBe(0);
     expect(await messagesOf(db, other.id)).toHaveLength(2);

@@ -414,10 +414,8 @@ describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
   });
 
   describe("of a request that makes a conversation", () => {
-    const respond = ({ id, title }: Conversation) => ({ id, title });
-    const read = (stored: unknown) => ({ ...(stored as ReturnType<typeof respond>), again: true });
-    const make = (on: Db, owner: Actor, key: RequestKey, now = NOW): Promise<{ id: string; again?: boolean }> =>
-      createConversation(on, owner, { title: "Chess", now, key, respond, read });
+    const make = (on: Db, owner: Actor, key: RequestKey, now = NOW): Promise<Conversation> =>
+      createConversation(on, owner, { title: "Chess", now, key, respond: (conversation) => conversation });
     const madeBy = async (owner: Actor) => {
       const c = db.tables.conversations;
       return (await db.select().from(c).where(eq(c.userId, owner.userId))).map(({ id }) => id);
@@ -428,10 +426,20 @@ describe.each(databases)("an idempotency key on $database", ({ fresh }) => {
       const all = await Promise.all([db, other, db, other].map((on) => make(on, owner, key)));
       const [{ id } = { id: "" }] = all;
       expect(all.map((one) => one.id)).toEqual([id, id, id, id]);
-      expect(all.filter(({ again }) => again)).toHaveLength(3);
-      expect(await make(other, owner, key, NOW + DAY - 1)).toEqual({ id, title: "Chess", again: true });
+      expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+      expect(await make(other, owner, key, NOW + DAY - 1)).toEqual(all[0]);
       expect(await madeBy(owner)).toEqual([id]);
       expect((await getConversation(db, owner, id)).title).toBe("Chess");
+    });
+
+    it("of which nothing is there any more finds nothing, and keeps no word of it", async () => {
+      const [owner, key] = [newUser(), newKey()];
+      const { id } = await make(db, owner, key);
+      const k = db.tables.idempotencyKeys;
+      expect(JSON.stringify(await db.select().from(k).where(eq(k.userId, owner.self)))).not.toContain("Chess");
+      await deleteConversation(db, owner, { id, now: NOW });
+      await expect(make(other, owner, key)).rejects.toMatchObject({ code: "not_found" });
+      expect(await madeBy(owner)).toEqual([]);
     });
 
     it("is another's to use, free after a day, and refused for another request", async () => {

@@ -29,7 +29,6 @@ describe.each(databases)("what people say on $database", ({ fresh }) => {
     messageId,
     extension,
     respond: ({ id }: Extension) => ({ id }),
-    read: (stored: unknown) => stored as { id: string },
   });
   const hang = (deps: Instance, live: Live, messageId: string, extension: NewExtension, key: string | null = null) =>
     addExtension(deps, live.owner, {

@@ -6,7 +6,8 @@ import { PROCESS } from "../support/isolation-record.ts";
 const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
   insertTombstone: "lockRow",
   cancelTurns: "lockRow",
-  deleteRow: "lockRow",
+  forgetEvents: "lockRow",
+  hideRow: "lockRow",
   insertPair: "takeRevs or createWithRevs",
   insertTurn: "takeRevs, takeRev or createWithRevs",
   insertAnswer: "takeRev",
@@ -25,7 +26,11 @@ const BEHIND_A_GUARD: Readonly<Record<string, string>> = {
   hasRoom: "takeChangeRev, and touchMessageRow or editMessageRow, which know the message in its conversation",
   uncount: "takeChangeRev",
   resettle: "takeChangeRev",
+  blankMessageRow: "takeChangeRev",
+  deleteExtensionsOf: "takeChangeRev, and deleteMessageRow, which knows the message in its conversation",
+  blankOptionsOf: "takeChangeRev, and deleteMessageRow, which knows the message in its conversation",
   forgetTitle: "takeChangeRev",
+  stampMessage: "takeRevOfHung, which knows what hangs on the message",
 };
 
 type Declared = { name: string; file: string; slots: string; text: string };

@@ -14,6 +14,7 @@ const pragmas = {
   foreign_keys: 1,
   cache_size: -16_000,
   temp_store: 2, // in memory
+  secure_delete: 1,
   wal_autocheckpoint: 1_000,
 };
 

@@ -303,7 +303,7 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
       expect(await inbox.work(reactionEvent("new", talk, { message: id, emoji: "gone", parley }))).toBeNull();
       expect(reactions(await read())).toEqual([]);
       const extension = { type: "reaction", data: { emoji: "anew" } };
-      const hung = { messageId: id, extension, key: null, respond: (one: object) => ({ ...one }), read: () => ({}) };
+      const hung = { messageId: id, extension, key: null, respond: (one: object) => ({ ...one }) };
       await addExtension(deps, session.owner, hung);
       const latest_reactions = [{ type: "wow", user_id: talk.user }];
       const told = { message: id, emoji: "wow", latest_reactions, parley };

@@ -34,7 +34,7 @@ export const bodyOf = (body: unknown): string => (typeof body === "string" ? bod
 
 export async function read(response: Response): Promise<Called> {
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.includes("json") && text !== "";
+  const isJson = /[/+]json\b/.test(response.headers.get("content-type") ?? "") && text !== "";
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined };
 }
 

@@ -41,8 +41,9 @@ export function startInstance(db: Db, models: TestModels = testModels(), allowan
   onTestFinished(() => drainTurns(live, 0));
   const counted: string[] = [];
   const observe: TurnDeps["observe"] = { turn: ({ status, error }) => void counted.push(error?.code ?? status) };
+  const retention = { deletedMs: 30 * 86_400_000, untouchedMs: null };
   const told = { log, observe, time, logged, lines, counted };
-  return { db, models, live, cache: null, clock, allowance, systemPrompt: null, ...told };
+  return { db, models, live, cache: null, clock, allowance, retention, systemPrompt: null, ...told };
 }
 
 /** A database for one test alone, as those need that sweep it. */
@@ -61,10 +62,7 @@ export const newUser = (): Actor => as("user", `user-${++users}`);
 /** An empty conversation of the actor's user. */
 export function makeConversation(db: Db, actor: Actor, set: { title?: string | null; now?: number } = {}) {
   const made = { title: null, now: NOW, ...set, key: null };
-  const read = (): Conversation => {
-    throw new Error("there is no key to read the answer of");
-  };
-  return createConversation(db, actor, { ...made, respond: (conversation) => conversation, read });
+  return createConversation(db, actor, { ...made, respond: (conversation) => conversation });
 }
 
 /** An empty conversation of a new user. */

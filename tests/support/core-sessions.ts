@@ -15,16 +15,12 @@ export const BEN = as("agent", "ben");
 
 export type Live = { owner: Actor; id: string; read(): Promise<Session> };
 
-const read = (): never => {
-  throw new Error("there is no key to read the answer of");
-};
-
 /** A session of a new customer. */
 export async function newSession(db: Db, agentId: string | null = null): Promise<Live> {
   const owner = newUser();
   const { control } = bornState(agentId);
   const live = { isLive: true, control, agentId, metadata: null, previousId: null };
-  const made = { title: null, live, now: NOW, key: null, respond: (row: Conversation) => row, read };
+  const made = { title: null, live, now: NOW, key: null, respond: (row: Conversation) => row };
   const { id } = await createConversation(db, owner, made);
   return { owner, id, read: () => getSession(db, ADMIN, id) };
 }
@@ -59,4 +55,4 @@ type Hung = { messageId: string; extension: NewExtension };
 
 /** Hangs something on a message, under no key. */
 export const hang = (deps: PostDeps, actor: Actor, hung: Hung): Promise<Extension> =>
-  addExtension(deps, actor, { ...hung, key: null, respond: (extension) => extension, read });
+  addExtension(deps, actor, { ...hung, key: null, respond: (extension) => extension });

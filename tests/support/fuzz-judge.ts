@@ -54,12 +54,13 @@ function judgeBody(description: Description, { operation, answer, sent, called }
     String(called.status),
     "content",
   ];
-  const value = type.endsWith("json") ? called.json : called.text;
+  const value = /[/+]json$/.test(type) ? called.json : called.text;
   expect(description.faults([...place, type, "schema"], value), `the documented schema: ${called.text}`).toEqual([]);
   if (type === "application/problem+json") {
     expectProblem(called, called.status, called.json.code);
     expect(answer.description, "a documented code").toContain(`\`${called.json.code}\``);
   }
+  if (type === "application/x-ndjson") judgeLines(called.text);
   if (type !== "text/event-stream") return;
   if (isEndless(sent.path)) judgeEvents(description, called.text);
   else judgeStream(description, sent, called.text);
@@ -67,6 +68,13 @@ function judgeBody(description: Description, { operation, answer, sent, called }
 
 /** Whether what is asked for is a stream that never ends of itself. */
 export const isEndless = (path: string): boolean => /\/events\/?(\?|$)/.test(path);
+
+function judgeLines(text: string): void {
+  const lines = text.split("\n");
+  expect(lines.pop(), "whole lines").toBe("");
+  const types: string[] = lines.map((line) => JSON.parse(line).type);
+  expect(types.indexOf("end"), "the end is last").toBe(types.length - 1);
+}
 
 const STATES: Record<string, string> = { session: "SessionsSession", message: "SessionsMessage" };
 

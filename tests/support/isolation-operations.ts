@@ -118,6 +118,12 @@ export const operations: Readonly<Record<string, Operation>> = {
   listQueue: { kind: "watches" },
   watchAgent: { kind: "watches", self: "agent_id", until: (frames) => frames.length > 0 },
 
+  listUsers: { kind: "operates" },
+  listAllConversations: { kind: "operates" },
+  listConversationTurns: { kind: "reaches" },
+  exportUser: { kind: "lists" },
+  eraseUser: { kind: "lists" },
+
   receiveStreamWebhook: { kind: "signed", body: { type: "message.new" } },
   createStreamToken: { kind: "makes" },
   createStreamTokenAtRoot: { kind: "makes" },

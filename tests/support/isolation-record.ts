@@ -8,6 +8,8 @@ import { batchedTurnWrites } from "../../src/db/turn-writes.ts";
 /** What the process does for itself, where no caller's scope belongs: files of `src`, or one function of a file. */
 export const PROCESS: Readonly<Record<string, string>> = {
   "core/running.ts": "the turns it runs, which were begun in scope",
+  "core/clearing.ts": "what is left of conversations that are deleted already",
+  "core/retention.ts": "what is kept no longer, whoever's it is",
   "core/upkeep.ts": "leases, the text so far, keys whose time is over",
   "core/recovery.ts": "turns that others lost",
   "core/watch.ts": "the revisions of the sessions that somebody watches, and no more of them",
