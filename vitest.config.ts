@@ -2,16 +2,29 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({
+/** What `npm run test:unit` leaves out: tests that start processes or a browser, and long ones. */
+const whole = [
+  "tests/config/**",
+  "tests/scenarios/**",
+  "tests/models/{cut,connections,dispatch,failures,rescue,runpod-service,silence}.test.ts",
+  "tests/db/{migrate,outage}.test.ts",
+  "tests/http/{docs,fuzz,isolation*}.test.ts",
+  "tests/stream-chat/soak.test.ts",
+];
+
+// A busy machine is slow, so every limit here is far longer than a test needs: it finds what hangs, and measures nothing.
+export default defineConfig(({ mode }) => ({
   cacheDir: join(tmpdir(), "parley-vitest"),
   test: {
     include: ["tests/**/*.test.ts"],
+    exclude: mode === "unit" ? whole : [],
     globalSetup: ["tests/support/global.ts"],
+    cache: false, // two runs at once would write the same file
     isolate: false, // no test changes what others see; a third of the time goes into imports otherwise
     maxWorkers: 3, // more than there are cores: much of the time is waited for
-    retry: 1, // a machine that stalls for a moment fails a test of time, and not twice
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000, interval: 5 } },
     unstubEnvs: true,
   },
-});
+}));
