@@ -23,7 +23,7 @@ const signalInside = (pid: number) =>
 
 const saysIt = ({ logged }: Service, what: string) => logged.some((line) => line.includes(`"msg":"${what}"`));
 
-describe.concurrent.each(["node", "bun", "binary"] as const)("%s, told to stop,", { timeout: 40_000 }, (runtime) => {
+describe.concurrent.each(["node", "bun", "binary"] as const)("%s, told to stop,", (runtime) => {
   it("is ready no more, takes nobody new, marks a turn that has no time left, and leaves its file whole", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
