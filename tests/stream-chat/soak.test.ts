@@ -61,7 +61,7 @@ async function talk(service: () => Service, fake: FakeStream, { id, isOver }: { 
 const reaction = () => ({ extension_type: "reaction", data: { emoji: pick(["👍", "🎉"]) } });
 
 describe.concurrent.each(databases)("whatever fails, on $database,", ({ fresh }) => {
-  it("Stream shows in the end what the conversations are, and nothing twice", { timeout: 90_000 }, async (test) => {
+  it("Stream shows in the end what the conversations are, and nothing twice", async (test) => {
     const [fake, provider] = await Promise.all([startStream(), startProvider()]);
     const env = { DATABASE_URL: await fresh(), ...fake.env, MODELS: "m=openai/m", OPENAI_BASE_URL: provider.openaiUrl };
     provider.behave(() => ({ text: ["An ", "answer ", "that ", "takes ", "its time"], every: 60 }));

@@ -13,7 +13,7 @@ import type { Message } from "./stream-chat-state.ts";
 type Shown = { id: string; text: string; by: string; reactions: string[]; status: string };
 type Hung = { data: { emoji: string }; author_id: string };
 
-export const PATIENT = { interval: 10, timeout: 15_000 };
+export const PATIENT = { interval: 10, timeout: 60_000 };
 
 type Client = Pick<TestApp, "call">;
 
