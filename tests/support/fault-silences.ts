@@ -40,7 +40,7 @@ export const silences: readonly Fault[] = [
   {
     what: "a body that never ends",
     chain: oneOnly,
-    openai: { text: Array(400).fill("on "), every: 300 },
+    openai: { text: Array(60).fill("on "), every: 300 },
     ends: { ...TIMEOUT, kept: /^(on )+$/ },
     attempts: ["openai timeout_total"],
     timers: "turn",
