@@ -10,7 +10,7 @@ import { mirrored, shownIn } from "../support/stream-mirror.ts";
 
 const SESSIONS = 5;
 /** What people do, in all sessions together, before each next thing fails. */
-const ACTS = 30;
+const ACTS = 20;
 
 const pick = <T>(of: readonly [T, ...T[]]): T => of[Math.floor(Math.random() * of.length)] ?? of[0];
 const chance = (part: number) => Math.random() < part;
@@ -64,7 +64,7 @@ async function talk(service: () => Service, fake: FakeStream, { id, rain }: { id
 const reaction = () => ({ extension_type: "reaction", data: { emoji: pick(["👍", "🎉"]) } });
 
 describe.concurrent.each(databases)("whatever fails, on $database,", ({ fresh }) => {
-  it("Stream shows in the end what the conversations are, and nothing twice", async (test) => {
+  it("Stream shows in the end what the conversations are, and nothing twice", { timeout: 300_000 }, async (test) => {
     const [fake, provider] = await Promise.all([startStream(), startProvider()]);
     const env = { DATABASE_URL: await fresh(), ...fake.env, MODELS: "m=openai/m", OPENAI_BASE_URL: provider.openaiUrl };
     provider.behave(() => ({ text: ["An ", "answer ", "that ", "takes ", "its time"], every: 60 }));
