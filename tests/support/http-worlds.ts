@@ -1,8 +1,8 @@
 import type { TestContext } from "vitest";
 import type { Called } from "./app.ts";
 import { databases } from "./databases.ts";
-import { type Provider, startProvider } from "./provider.ts";
-import { PATIENT_WITH_PROVIDERS, type Runtime, type Service, startService } from "./service.ts";
+import { PATIENT_WITH_PROVIDERS, type Provider, startProvider } from "./provider.ts";
+import { type Runtime, type Service, startService } from "./service.ts";
 
 const worldsOf = (...runtimes: Runtime[]) =>
   runtimes.flatMap((runtime) => databases.map(({ database, fresh }) => ({ runtime, database, fresh })));

@@ -1,8 +1,8 @@
 import { and, eq } from "drizzle-orm";
 import { open } from "./databases.ts";
 import type { Asked, Provider, Script } from "./provider.ts";
-import { startProvider } from "./provider.ts";
-import { PATIENT_WITH_PROVIDERS, type Service, startService } from "./service.ts";
+import { PATIENT_WITH_PROVIDERS, startProvider } from "./provider.ts";
+import { type Service, startService } from "./service.ts";
 import { until } from "./story-until.ts";
 import { type Reading, readStream } from "./stream-reader.ts";
 

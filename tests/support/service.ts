@@ -21,14 +21,6 @@ export type Service = {
   end(signal?: "SIGTERM" | "SIGKILL" | "SIGINT"): Promise<number | null>;
 };
 
-/** More time for providers than any machine needs: what is held back in a test does not run out. */
-export const PATIENT_WITH_PROVIDERS = {
-  FIRST_TOKEN_TIMEOUT_MS: "300000",
-  LAST_FIRST_TOKEN_TIMEOUT_MS: "300000",
-  IDLE_TIMEOUT_MS: "300000",
-  TURN_TIMEOUT_MS: "600000",
-};
-
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 
