@@ -2,14 +2,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-/** What `npm run test:unit` leaves out: tests that start processes or a browser, and long ones. */
-const whole = [
+/** What `npm run test:unit` leaves out: tests that start processes or a browser. */
+const processes = [
   "tests/config/**",
   "tests/scenarios/**",
-  "tests/models/{cut,connections,dispatch,failures,rescue,runpod-service,silence}.test.ts",
+  "tests/models/{connections,dispatch,failures,rescue,runpod-service,silence}.test.ts",
   "tests/db/{migrate,outage}.test.ts",
-  "tests/http/{docs,fuzz,isolation*}.test.ts",
+  "tests/http/docs.test.ts",
   "tests/stream-chat/soak.test.ts",
+];
+/** And those that take long: they wait for what has to run out of time, or do very much. */
+const long = [
+  "tests/core/{events-model,two-instances}.test.ts",
+  "tests/http/{failures,fuzz,isolation*,outage}.test.ts",
+  "tests/models/{patience,runpod,runpod-cancel,runpod-failures}.test.ts",
+  "tests/stream-chat/outages.test.ts",
+  "tests/webhooks/failures.test.ts",
 ];
 
 // A busy machine is slow, so every limit here is far longer than a test needs: it finds what hangs, and measures nothing.
@@ -17,7 +25,7 @@ export default defineConfig(({ mode }) => ({
   cacheDir: join(tmpdir(), "parley-vitest"),
   test: {
     include: ["tests/**/*.test.ts"],
-    exclude: mode === "unit" ? whole : [],
+    exclude: mode === "unit" ? [...processes, ...long] : [],
     globalSetup: ["tests/support/global.ts"],
     cache: false, // two runs at once would write the same file
     isolate: false, // no test changes what others see; a third of the time goes into imports otherwise
