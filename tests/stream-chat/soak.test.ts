@@ -74,7 +74,7 @@ describe.concurrent.each(databases)("whatever fails, on $database,", ({ fresh })
       await service.end("SIGKILL");
       await Promise.all([fake.close(), provider.close()]);
     });
-    fake.hooks.to(`${service.url}/webhooks/stream`, { unanswered: Number.POSITIVE_INFINITY }); // the service restarts
+    fake.hooks.to(`${service.url}/webhooks/stream`, { tries: Number.POSITIVE_INFINITY }); // the service restarts
     const ids = await Promise.all(
       Array.from({ length: SESSIONS }, async () => {
         return (await service.call("POST", "/api/v1/sessions", { user_id: "ada" })).json.id as string;

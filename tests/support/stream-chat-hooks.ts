@@ -13,8 +13,8 @@ export type HookOptions = {
   times?: number;
   /** Whether what is only shown is told as well; the documents leave it open. */
   ephemeral?: boolean;
-  /** Tries that get no answer, at most; two, as Stream has it. */
-  unanswered?: number;
+  /** At most, whatever is answered; else three, and two where nothing is, as Stream has it. */
+  tries?: number;
 };
 
 export type Sent = {
@@ -38,7 +38,7 @@ export type Hooks = {
 const TOLD = /^(message|reaction|channel|member)\./;
 const TRIES = 3;
 const TRIES_WITHOUT_ANSWER = 2;
-const PAUSE_MS = 5;
+const PAUSE_MS = 20;
 const TIMEOUT_MS = 60_000; // Stream waits six seconds, of a machine that is not busy
 
 export function createHooks(app: App): Hooks {
@@ -49,12 +49,12 @@ export function createHooks(app: App): Hooks {
   async function deliver(url: string, event: Fields, { times = 1, ...options }: HookOptions): Promise<void> {
     const id = randomUUID();
     const body = JSON.stringify(event);
-    const { gzip = false, unanswered = TRIES_WITHOUT_ANSWER } = options;
+    const { gzip = false, tries } = options;
     for (let time = 0; time < times; time++) {
       for (let attempt = 1; ; attempt++) {
         const status = await post(url, { app, id, attempt, body, gzip });
         sent.push({ id, type: String(event["type"]), attempt, status });
-        if (!isWorthAgain(status) || attempt >= (status === null ? unanswered : TRIES)) break;
+        if (!isWorthAgain(status) || attempt >= (tries ?? (status === null ? TRIES_WITHOUT_ANSWER : TRIES))) break;
         await sleep(PAUSE_MS);
       }
     }

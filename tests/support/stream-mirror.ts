@@ -72,7 +72,7 @@ export async function mirrored(
   const both = async () =>
     [sorted(shownIn(fake, sessionId) ?? []), sorted(await standsIn(client, sessionId, user))] as const;
   const isShown = async () => isDeepStrictEqual(...(await both()));
-  await until("Stream to show it", isShown, 40_000).catch(async () => {
+  await until("Stream to show it", isShown, 100_000).catch(async () => {
     const [there, here] = await both();
     expect(there).toEqual(here);
   });
