@@ -54,7 +54,7 @@ export function createHooks(app: App): Hooks {
       for (let attempt = 1; ; attempt++) {
         const status = await post(url, { app, id, attempt, body, gzip });
         sent.push({ id, type: String(event["type"]), attempt, status });
-        if (!isWorthAgain(status) || attempt >= (tries ?? (status === null ? TRIES_WITHOUT_ANSWER : TRIES))) break;
+        if (!isWorthAgain(status) || attempt >= (tries ?? triesAfter(status))) break;
         await sleep(PAUSE_MS);
       }
     }
@@ -82,6 +82,8 @@ export function createHooks(app: App): Hooks {
     },
   };
 }
+
+const triesAfter = (status: number | null): number => (status === null ? TRIES_WITHOUT_ANSWER : TRIES);
 
 const isWorthAgain = (status: number | null): boolean =>
   status === null || status === 408 || status === 429 || status >= 500;
