@@ -90,6 +90,7 @@ describe.skipIf(!executablePath).each(["node", "bun"] as const)("in a browser, s
   /** Opens a page, and keeps what it says on its console and whom it asks. */
   async function open(path: string, at = service.url, colorScheme: "light" | "dark" = "light"): Promise<Opened> {
     const page = await browser.newPage({ colorScheme });
+    page.setDefaultTimeout(100_000); // a busy machine is slow
     const [complaints, asked]: [string[], string[]] = [[], []];
     page.on("console", (message) => void (message.type() === "error" && complaints.push(message.text())));
     page.on("pageerror", (error) => void complaints.push(String(error)));
