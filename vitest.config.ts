@@ -6,7 +6,7 @@ import { defineConfig } from "vitest/config";
 const processes = [
   "tests/config/**",
   "tests/scenarios/**",
-  "tests/models/{connections,dispatch,failures,rescue,runpod-service,silence}.test.ts",
+  "tests/models/{connections,dispatch,failures,proxy,rescue,runpod-service,silence}.test.ts",
   "tests/db/{migrate,outage}.test.ts",
   "tests/http/docs.test.ts",
   "tests/stream-chat/soak.test.ts",
