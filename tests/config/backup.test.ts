@@ -14,13 +14,18 @@ import { runtimes } from "../support/models-dispatch.ts";
 import { freshFolder } from "../support/models-launch.ts";
 import { commandOf, type Runtime } from "../support/service.ts";
 
-function start(runtime: Runtime, cwd: string, args: string[], env: Record<string, string> = {}): ChildProcess {
-  const [command, program] = commandOf(runtime);
+async function start(
+  runtime: Runtime,
+  cwd: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<ChildProcess> {
+  const [command, program] = await commandOf(runtime);
   return spawn(command, [...program, "backup", ...args], { cwd, env: { PATH: process.env["PATH"], ...env } });
 }
 
 async function run(...given: Parameters<typeof start>) {
-  const child = start(...given);
+  const child = await start(...given);
   let [out, error] = ["", ""];
   child.stdout?.on("data", (text) => (out += text));
   child.stderr?.on("data", (text) => (error += text));
@@ -69,7 +74,7 @@ describe.each([...runtimes, "binary"] as const)("parley backup, on %s,", (runtim
     const { put, read } = marksOf();
     const pair = () => db.batch([put(nextId()), put(nextId())]);
     await pair();
-    const child = start(runtime, dirname(path), ["copy.db"], { DATABASE_URL: path });
+    const child = await start(runtime, dirname(path), ["copy.db"], { DATABASE_URL: path });
     const ended = once(child, "close");
     while (child.exitCode === null) await pair();
     expect(await ended).toEqual([0, null]);
@@ -84,9 +89,9 @@ describe.each([...runtimes, "binary"] as const)("parley backup, on %s,", (runtim
   it("that is killed leaves nothing under the name, and the next one writes it", async () => {
     const path = join(freshFolder(), "parley.db");
     fillWith(path, 40);
-    const child = start(runtime, dirname(path), ["copy.db"], { DATABASE_URL: path });
+    const child = await start(runtime, dirname(path), ["copy.db"], { DATABASE_URL: path });
     const part = () => readdirSync(dirname(path)).find((name) => name.endsWith(".part"));
-    await expect.poll(part, { interval: 1, timeout: 10_000 }).toBeDefined();
+    await expect.poll(part, { interval: 1 }).toBeDefined();
     child.kill("SIGKILL");
     await once(child, "close");
     expect([existsSync(join(dirname(path), "copy.db")), part()]).toEqual([false, expect.stringMatching(/^copy\.db\./)]);

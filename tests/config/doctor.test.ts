@@ -6,6 +6,7 @@ import Database from "better-sqlite3";
 import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
 import { startApp } from "../support/app.ts";
+import { bundle } from "../support/builds.ts";
 import { databases, freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
 import { type KeyAnswer, saying, silent, startKeyServer } from "../support/http-keys.ts";
@@ -47,8 +48,9 @@ async function doctor(env: Record<string, string> = {}): Promise<Said> {
     cwd: folder,
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: join(inject("folder"), "compiled"), ...env },
   };
+  const program = await bundle();
   const { code, out, error } = await new Promise<{ code: number; out: string; error: string }>((resolve) => {
-    const child = execFile(process.execPath, [inject("bundle"), "doctor"], options, (_, out, error) =>
+    const child = execFile(process.execPath, [program, "doctor"], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });

@@ -20,7 +20,7 @@ async function askedBeside(file: string, runtime: Runtime, env: Record<string, s
   const sent = await service.call("/api/chat/send", { message: "Hi", model: "fast" });
   expect(sent.status, await sent.text()).toBe(200);
   service.signal("SIGTERM");
-  await expect.poll(service.exitCode, { timeout: 10_000 }).toBe(0);
+  await expect.poll(service.exitCode).toBe(0);
   const asked = provider.asked.at(-1);
   if (!asked) throw new Error("nobody was asked");
   return { asked, folder };

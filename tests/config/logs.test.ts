@@ -28,7 +28,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
       HOST: "127.0.0.1",
       OPENAI_BASE_URL: provider.openaiUrl,
       OPENAI_API_KEY: KEY,
-      IDLE_TIMEOUT_MS: "300",
+      IDLE_TIMEOUT_MS: "2000",
       LOG_LEVEL: "debug",
       ...env,
     });
@@ -168,7 +168,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
     const sent = await service.call("/api/chat/send", { message: `${TEXT} here` }, { authorization });
     expect(sent.status).toBe(status);
     service.signal("SIGTERM");
-    await expect.poll(service.exitCode, { timeout: 10_000 }).toBe(0);
+    await expect.poll(service.exitCode).toBe(0);
     const log = service.lines.join("\n");
     expect(log).toContain('"route":"/api/chat/send"');
     for (const secret of [TEXT, BODY, KEY, SECRET, authorization.replace("Bearer ", "")]) {
@@ -206,7 +206,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
     await expect.poll(log).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}request .*route=\/ .*status=200 /m);
     expect(log()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}Parley is listening url=http:/m);
     service.signal("SIGTERM");
-    await expect.poll(service.exitCode, { timeout: 5_000 }).toBe(0);
+    await expect.poll(service.exitCode).toBe(0);
     await expect.poll(log).toMatch(/ stopped *$/);
     expect(service.lines.filter((line) => line.startsWith("{"))).toEqual([]);
   });

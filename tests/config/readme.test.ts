@@ -2,7 +2,8 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, inject, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
+import { bundle } from "../support/builds.ts";
 import { freePort } from "../support/global.ts";
 import { freshFolder } from "../support/models-launch.ts";
 
@@ -27,8 +28,8 @@ function hasTool(tool: string): boolean {
 }
 
 /** `npm` with everything in place already: it starts the service as it is bundled, and runs its commands. */
-function npmIn(folder: string): string {
-  const parley = `exec "${process.execPath}" "${inject("bundle")}"`;
+async function npmIn(folder: string): Promise<string> {
+  const parley = `exec "${process.execPath}" "${await bundle()}"`;
   const script = `#!/bin/sh
 if [ "$1" = run ]; then shift; fi
 if [ "$1" = --silent ]; then shift; fi
@@ -66,7 +67,7 @@ it.skipIf(missing.length > 0)(
     expect(pasted.length).toBeGreaterThan(blocks.length / 2);
     const folder = freshFolder();
     const port = String(await freePort());
-    const PATH = `${npmIn(folder)}:${process.env["PATH"]}`;
+    const PATH = `${await npmIn(folder)}:${process.env["PATH"]}`;
     const env = { PATH, PORT: port, HOME: folder, LOG_LEVEL: "warn" };
     const child = spawn("bash", ["-s"], { cwd: folder, env, stdio: ["pipe", "pipe", "pipe"], detached: true });
     onTestFinished(() => {

@@ -5,11 +5,12 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { variables } from "../../src/config.ts";
 import { openLog } from "../../src/http/log.ts";
 import { hiding, secretsIn } from "../../src/secrets.ts";
 import { as, SECRET } from "../support/app.ts";
+import { bundle } from "../support/builds.ts";
 import { freshPostgres } from "../support/databases.ts";
 import { freePort } from "../support/global.ts";
 import { PATIENT } from "../support/http-expect.ts";
@@ -219,8 +220,9 @@ it.each(runtimes)("a start on %s that is refused shows none", async (runtime) =>
 it("the doctor shows none of what is wrong with any of them", async () => {
   const DATABASE_URL = wire.url.replace(/:[^:@/]+@/, ":wrong-marker@");
   const options = { cwd: freshFolder(), env: { PATH: process.env["PATH"], ...env, DATABASE_URL } };
+  const program = await bundle();
   const said = await new Promise<string>((resolve) => {
-    execFile(process.execPath, [inject("bundle"), "doctor"], options, (_, out, error) => resolve(out + error));
+    execFile(process.execPath, [program, "doctor"], options, (_, out, error) => resolve(out + error));
   });
   for (const part of ["database (postgres)", "key server", "redis", "provider openai", "provider groq"]) {
     expect(said).toContain(`trouble ${part}: `);

@@ -2,8 +2,9 @@ import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { jwtVerify } from "jose";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { startApp } from "../support/app.ts";
+import { bundle } from "../support/builds.ts";
 import { databases } from "../support/databases.ts";
 import { freshFolder } from "../support/models-launch.ts";
 
@@ -12,14 +13,15 @@ const SECRET = "a secret for tokens of 32 bytes and more";
 type Printed = { code: number; out: string; error: string };
 
 /** Runs it in a folder of its own. */
-function run(
+async function run(
   args: string[],
   env: Record<string, string> = { JWT_SECRET: SECRET },
   cwd = freshFolder(),
 ): Promise<Printed> {
   const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
+  const program = await bundle();
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [inject("bundle"), "token", ...args], options, (_, out, error) =>
+    const child = execFile(process.execPath, [program, "token", ...args], options, (_, out, error) =>
       resolve({ code: child.exitCode ?? -1, out, error }),
     );
   });

@@ -14,7 +14,7 @@ const RECONNECTS = 100;
 const WRITERS = 4;
 
 describe.each(databases)("a reader that comes again a hundred times, on $database", ({ database, fresh }) => {
-  it.each([1, 2])("holds what a fresh one is shown, whatever was written (%i)", { timeout: 60_000 }, async (seed) => {
+  it.each([1, 2])("holds what a fresh one is shown, whatever was written (%i)", async (seed) => {
     const url = await fresh();
     const dbs: Db[] = [await openForTest(url), await openForTest(url)];
     const random = randomFrom(seed);

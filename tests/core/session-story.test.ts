@@ -75,7 +75,7 @@ describe.each(databases)("a session that two agents and a customer pull at, on $
   });
   afterAll(() => Promise.all(handles.map((db) => db.close())));
 
-  it("is always in a lawful state, and its thread tells how it came there", { timeout: 60_000 }, async () => {
+  it("is always in a lawful state, and its thread tells how it came there", async () => {
     const instances = handles.map((db) => startInstance(db, talking()));
     await fc.assert(
       fc.asyncProperty(stories, (story) => tell(instances, story)),

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Socket } from "node:net";
 import { resolve } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { placeOf } from "../../src/db/address.ts";
 import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
@@ -192,10 +191,8 @@ describe("a database in memory", () => {
 describe("a Postgres that cannot be had", () => {
   const openAt = (url: string) => refusal(openDatabase({ dialect: "postgres", url }));
 
-  it("fails at once where nobody listens", async () => {
-    const before = performance.now();
+  it("fails where nobody listens", async () => {
     expect(codeOf(await openAt(`postgres://ann@127.0.0.1:${await freePort()}/parley`))).toBe("ECONNREFUSED");
-    expect(performance.now() - before).toBeLessThan(5_000);
   });
 
   it.concurrent.each([
@@ -206,10 +203,9 @@ describe("a Postgres that cannot be had", () => {
       to: (socket: Socket) => void socket.once("data", () => socket.resetAndDestroy()),
     },
     { answer: "is no Postgres", to: (socket: Socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n") },
-  ])("fails within 15 seconds where somebody listens who $answer", async ({ to }) => {
+  ])("fails where somebody listens who $answer", async ({ to }) => {
     const port = await listen(to);
-    const opened = openAt(`postgres://ann@127.0.0.1:${port}/parley`);
-    expect(await Promise.race([opened, setTimeout(15_000, "no answer", { ref: false })])).toBeInstanceOf(Error);
+    expect(await openAt(`postgres://ann@127.0.0.1:${port}/parley`)).toBeInstanceOf(Error);
   });
 
   it("fails where the role is unknown", async () => {

@@ -15,7 +15,7 @@ const program = fileURLToPath(new URL("../support/db-outage.ts", import.meta.url
 
 /** Runs the program; one that hangs is killed. */
 function start(...args: string[]) {
-  const child = spawn(process.execPath, [program, ...args], { timeout: 15_000, killSignal: "SIGKILL" });
+  const child = spawn(process.execPath, [program, ...args], { timeout: 100_000, killSignal: "SIGKILL" });
   onTestFinished(() => void child.kill("SIGKILL"));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
@@ -35,7 +35,7 @@ const forms = ["batches", "turns", "statements"] as const;
 describe.each(forms)("a process whose connections are lost in the middle of %s", (form) => {
   const handles = useDatabase(freshPostgres);
 
-  it.each(losses)("has these refused, and goes on, where the connections were %s", { timeout: 30_000 }, async (how) => {
+  it.each(losses)("has these refused, and goes on, where the connections were %s", async (how) => {
     const { db } = handles;
     const { conversations, turns } = db.tables;
     const held = nextId();

@@ -60,7 +60,7 @@ const behave = ({ body }: Asked): Script =>
 describe.each(databases)("a provider that fails, on $database", ({ fresh }) => {
   const patient = useApp({ OPENAI_API_KEY: KEY }, fresh, behave);
   const impatient = useApp(
-    { OPENAI_API_KEY: KEY, LAST_FIRST_TOKEN_TIMEOUT_MS: "500", IDLE_TIMEOUT_MS: "500" },
+    { OPENAI_API_KEY: KEY, LAST_FIRST_TOKEN_TIMEOUT_MS: "1500", IDLE_TIMEOUT_MS: "1500" },
     fresh,
     behave,
   );

@@ -38,7 +38,7 @@ describe(`${RUNS} requests made from the OpenAPI document (FUZZ_SEED=${seed} FUZ
 
   it.each(services)(
     "are answered by $service on $database as it says",
-    { timeout: 60_000 + RUNS * 50 },
+    { timeout: 120_000 + RUNS * 50 },
     async ({ on, env, ...run }) => {
       await fuzz({ ...stream.env, ...env, DATABASE_URL: await on.fresh() }, { ...run, tally });
     },

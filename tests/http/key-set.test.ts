@@ -14,8 +14,6 @@ import {
 } from "../support/http-keys.ts";
 
 const MINUTE = 60_000;
-/** What a request may be kept, in milliseconds: two seconds of patience, and a machine that is busy. */
-const BOUND_MS = 4_000;
 
 let first: IssuerKey;
 let second: IssuerKey;
@@ -176,12 +174,8 @@ describe("while the key server", () => {
     await Promise.all(
       [silent, halting].map(async (broken) => {
         const { server, knows, logged } = await givenServer(broken);
-        const started = performance.now();
         expect(await Promise.all([knows(first), knows(second), knows(first)])).toEqual(["503", "503", "503"]);
-        const waited = performance.now();
-        expect(waited - started).toBeLessThan(BOUND_MS);
         expect(await knows(first)).toBe("503");
-        expect(performance.now() - waited).toBeLessThan(1_000);
         expect([server.asked(), logged.length]).toEqual([1, 1]);
       }),
     );

@@ -5,8 +5,6 @@ import { type HttpApp, startHttp } from "../support/http-app.ts";
 import { expectProblem } from "../support/http-expect.ts";
 import { startWire, type Wire } from "../support/http-proxy.ts";
 
-const BOUND_MS = 5_000;
-
 describe("a database that goes away", () => {
   let proxy: Wire;
   let app: HttpApp;
@@ -22,9 +20,7 @@ describe("a database that goes away", () => {
   const get = (path: string) => app.call("GET", path);
 
   async function isUnhealthy(): Promise<void> {
-    const asked = performance.now();
     const seen = await Promise.all([get("/health"), get("/api/v1/health"), get("/health/live"), get("/")]);
-    expect(performance.now() - asked).toBeLessThan(BOUND_MS);
     expect(seen.map(({ status }) => status)).toEqual([503, 503, 200, 200]);
     for (const health of seen.slice(0, 2)) {
       expect(health.json).toMatchObject({
@@ -37,8 +33,7 @@ describe("a database that goes away", () => {
     }
   }
 
-  const isHealthyAgain = () =>
-    expect.poll(async () => (await get("/health")).status, { timeout: 15_000, interval: 100 }).toBe(200);
+  const isHealthyAgain = () => expect.poll(async () => (await get("/health")).status, { interval: 100 }).toBe(200);
 
   it("makes the service unhealthy, but not dead, and well again when it is back", async () => {
     await isHealthyAgain();

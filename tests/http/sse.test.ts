@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { HttpEnv } from "../../src/http/env.ts";
 import { eventStream } from "../../src/http/sse.ts";
 
@@ -23,6 +23,25 @@ async function given({ until }: { until?: AbortSignal } = {}) {
 }
 
 describe("an event stream", () => {
+  it("says that it lives within each ten seconds in which it has nothing else to say", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const silence = Promise.withResolvers<void>();
+    async function* nothing() {
+      await silence.promise;
+      yield "word";
+    }
+    const app = new Hono<HttpEnv>().get("/", (c) => eventStream(c, nothing, { log }));
+    const reader = (await app.request("/")).body?.getReader();
+    for (let times = 0; times < 3; times++) {
+      const read = reader?.read();
+      vi.advanceTimersByTime(10_000);
+      expect(new TextDecoder().decode((await read)?.value)).toMatch(/^(:\n\n)+$/);
+    }
+    silence.resolve();
+    await reader?.cancel();
+  });
+
   it("lets go of its source when its reader leaves, also where it waits for the reader to take something", async () => {
     const { reader, source } = await given();
     await reader.read();

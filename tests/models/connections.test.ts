@@ -51,7 +51,7 @@ describe.each(runtimes)("the connections to a provider on %s", (runtime) => {
     provider.behave(() => script);
     const turns = Array.from({ length: 5 }, () => dispatcher.send(freshTarget()));
     for (const turn of turns) expect((await turn.last).type).toBe("failed");
-    await expect.poll(provider.busy, { timeout: 5_000 }).toBe(0);
+    await expect.poll(provider.busy).toBe(0);
   });
 
   it("are given up where a provider ends its answer but never its response", async () => {
@@ -59,7 +59,7 @@ describe.each(runtimes)("the connections to a provider on %s", (runtime) => {
     const turn = dispatcher.send("openai/a-model", "All of it");
     expect((await turn.last).type).toBe("end");
     expect(turn.text()).toBe("Echo: All of it");
-    await expect.poll(provider.busy, { timeout: 5_000 }).toBe(0);
+    await expect.poll(provider.busy).toBe(0);
   });
 
   it("serve the next turn after any of that", async () => {

@@ -7,7 +7,7 @@ import { createTransport, type Transport } from "../../src/models/transport.ts";
 import type { Last } from "../support/models-dispatch.ts";
 import { type Asked, type Provider, type Script, startProvider } from "../support/provider.ts";
 
-const PATIENT: Timeouts = { firstToken: 10_000, lastFirstToken: 10_000, idle: 10_000, total: 10_000 };
+const PATIENT: Timeouts = { firstToken: 60_000, lastFirstToken: 60_000, idle: 60_000, total: 100_000 };
 const NARROW = "openai/own"; // 8,192 tokens, as "openai/other"
 const WIDE = "groq/wide"; // 131,072
 const never = new AbortController().signal;
@@ -39,10 +39,9 @@ async function run(targets: string[], timeouts: Partial<Timeouts> = {}, prompt =
   const windows = new Map([NARROW, "openai/other"].map((target) => [target, 8_192]));
   registry = createRegistry({ ...models, windows, aliases: new Map([["test", targets]]) }, transport);
   const dispatch = createDispatch(registry, { ...PATIENT, ...timeouts }, { random: () => 0 });
-  const started = performance.now();
   const events: DispatchEvent[] = await Array.fromAsync(dispatch(registry.plan("test"), prompt, never));
   const last = events.at(-1) as Last;
-  return { events, last, ms: performance.now() - started };
+  return { events, last };
 }
 
 const byModel = (scripts: Record<string, Script>) => provider.behave(({ body }: Asked) => scripts[body.model] ?? {});
@@ -51,52 +50,50 @@ const silent: Script = { headersAfter: Infinity };
 
 describe("the silence before the first token", () => {
   it("is borne for less long while another target is left, and for longer on the last", async () => {
-    byModel({ a: silent, b: silent });
-    const { last } = await run(["openai/a", "openai/b"], { firstToken: 150, lastFirstToken: 600 });
-    const [first, second] = last.attempts;
-    expect(first?.ms).toBeGreaterThanOrEqual(140);
-    expect(first?.ms).toBeLessThan(500);
-    expect(second?.ms).toBeGreaterThanOrEqual(590);
-    expect(last).toMatchObject({ error: { code: "provider_timeout" } });
+    byModel({ a: silent, b: { headersAfter: 600 } });
+    const { last } = await run(["openai/a", "openai/b"], { firstToken: 150 });
+    expect(last.attempts.map(({ outcome }) => outcome)).toEqual(["timeout_headers", "completed"]);
+  });
+
+  it("is not borne for ever on the last", async () => {
+    byModel({ a: silent });
+    const { last } = await run(["openai/a"], { lastFirstToken: 200 });
+    expect(last).toMatchObject({ error: { code: "provider_timeout" }, attempts: [{ outcome: "timeout_headers" }] });
   });
 
   it("is borne as on the last where the others are left alone", async () => {
-    byModel({ a: silent, b: { status: 429, headers: { "retry-after": "30" } } });
-    await run(["openai/b", "openai/a"], { firstToken: 50, lastFirstToken: 50 });
-    const dispatch = createDispatch(registry, { ...PATIENT, firstToken: 50, lastFirstToken: 400 });
+    byModel({ a: { headersAfter: 400 }, b: { status: 429, headers: { "retry-after": "250" } } });
+    await run(["openai/b", "openai/a"]);
+    const dispatch = createDispatch(registry, { ...PATIENT, firstToken: 50 });
     const plan = { model: "test", targets: ["openai/a", "openai/b"], window: 8_192 };
     const events = await Array.fromAsync(dispatch(plan, () => fits, never));
-    expect((events.at(-1) as Last).attempts[0]?.ms).toBeGreaterThanOrEqual(390);
+    expect(events.at(-1)).toMatchObject({ type: "end", target: "openai/a", attempts: [{}] });
   });
 
-  it("may be broken by signs of life for half of the turn's time, no longer, while another target is left", async () => {
-    byModel({ a: { thoughts: 500, every: 30 } });
-    const { last } = await run(["openai/a", "openai/b"], { firstToken: 200, total: 1_500 });
+  it("may be broken by signs of life, but not so long that no time is left for another target", async () => {
+    byModel({ a: { thoughts: 500, every: 100 } });
+    const { last } = await run(["openai/a", "openai/b"], { firstToken: 1_000, total: 8_000 });
     expect(last).toMatchObject({ type: "end", target: "openai/b", attempts: [{ outcome: "timeout_first_token" }, {}] });
-    expect(last.attempts[0]?.ms).toBeGreaterThanOrEqual(740);
-    expect(last.attempts[0]?.ms).toBeLessThan(1_300);
   });
 
   it("is not broken by the head alone", async () => {
-    byModel({ a: { text: [], together: true, afterwards: "stall", headersAfter: 150 } });
-    const { last } = await run(["openai/a", "openai/b"], { firstToken: 300 });
+    byModel({ a: { text: [], together: true, afterwards: "stall", headersAfter: 300 } });
+    const { last } = await run(["openai/a", "openai/b"], { firstToken: 2_000 });
     expect(last).toMatchObject({ type: "end", attempts: [{ outcome: "timeout_first_token", status: 200 }, {}] });
   });
 });
 
 it("the whole turn has one deadline, over all attempts", async () => {
-  byModel({ a: silent, b: { text: Array(200).fill("on "), every: 30 } });
-  const { last, ms } = await run(["openai/a", "openai/b"], { firstToken: 300, total: 900 });
+  byModel({ a: silent, b: { text: Array(500).fill("on "), every: 30 } });
+  const { last } = await run(["openai/a", "openai/b"], { firstToken: 300, total: 5_000 });
   expect(last.attempts.map(({ outcome }) => outcome)).toEqual(["timeout_headers", "timeout_total"]);
   expect(last).toMatchObject({ type: "failed", target: "openai/b", error: { code: "provider_timeout" } });
-  expect(ms).toBeGreaterThanOrEqual(890);
-  expect(ms).toBeLessThan(1_500);
 });
 
 it("a Retry-After that does not leave half of the turn's time is not waited for", async () => {
-  byModel({ a: { status: 429, headers: { "retry-after": "1" } } });
-  const { last, ms } = await run(["openai/a"], { total: 1_500 });
-  expect([last.attempts.length, ms < 700]).toEqual([1, true]);
+  byModel({ a: { status: 429, headers: { "retry-after": "55" } } });
+  const { last } = await run(["openai/a"]);
+  expect(last.attempts).toHaveLength(1);
 });
 
 describe("a conversation that is too long", () => {

@@ -7,7 +7,6 @@ const { fake, at, ask } = useRunpod();
 
 const running = (...puts: unknown[]) => ({ status: "IN_PROGRESS", puts });
 const queued = { status: "IN_QUEUE" };
-const SOON_MS = 1_000;
 
 /** Which jobs were cancelled since. */
 function watch() {
@@ -37,12 +36,10 @@ describe("a call that is given up", () => {
     const controller = new AbortController();
     const turn = ask(script, { signal: controller.signal });
     await expect.poll(seen.polls, { interval: 5 }).toBeGreaterThanOrEqual(polls);
-    const since = performance.now();
     controller.abort();
     await expect(turn.all).rejects.toThrow();
-    expect(performance.now() - since).toBeLessThan(SOON_MS);
     await expect.poll(seen.cancelled).toEqual(seen.jobs());
-    await expect.poll(fake().open, { timeout: 4_000 }).toBe(0);
+    await expect.poll(fake().open).toBe(0);
     expect(seen.cancelled()).toHaveLength(1);
   });
 
@@ -58,24 +55,22 @@ describe("a call that is given up", () => {
     const controller = new AbortController();
     const turn = ask({ life: [running()], runAfter }, { signal: controller.signal });
     await expect.poll(seen.jobs).toHaveLength(1);
-    const since = performance.now();
     controller.abort();
     await expect(turn.all).rejects.toThrow();
-    expect(performance.now() - since).toBeLessThan(SOON_MS);
     expect(seen.cancelled()).toEqual([]);
     resolve();
     await expect.poll(seen.cancelled).toEqual(seen.jobs());
     expect(seen.polls()).toBe(0);
   });
 
-  it("while the job is never taken leaves no connection open for long", async () => {
+  it("while the job is never taken leaves no connection open in the end", async () => {
     const seen = watch();
     const controller = new AbortController();
     const turn = ask({ run: "silence" }, { signal: controller.signal });
     await expect.poll(seen.jobs).toHaveLength(1);
     controller.abort();
     await expect(turn.all).rejects.toThrow();
-    await expect.poll(fake().open, { timeout: 8_000 }).toBe(0);
+    await expect.poll(fake().open).toBe(0);
   });
 });
 
@@ -103,7 +98,7 @@ it("a job that works without putting anything out gives no sign of life", async 
   const seen = watch();
   const controller = new AbortController();
   const turn = ask({ life: [queued, running()] }, { signal: controller.signal });
-  await expect.poll(seen.polls, { timeout: 5_000 }).toBeGreaterThan(6);
+  await expect.poll(seen.polls).toBeGreaterThan(6);
   expect(turn.events).toEqual([
     { type: "head", status: 200 },
     { type: "status", status: "queued" },

@@ -8,8 +8,6 @@ import { type Reading, readStream } from "../support/stream-reader.ts";
 
 const [{ fresh }] = databases;
 const CROWD = 1_000;
-/** What "within a second" is held to, in milliseconds. */
-const A_SECOND = 1_000;
 /** Bun's own limit is 256 requests at once in a process; more would wait for each other. */
 const MANY_CALLS = { BUN_CONFIG_MAX_HTTP_REQUESTS: "65336" };
 const TEXT = ["Grüße", " an", " alle 👩‍👩‍👧", " und", " \u{1F600}"];
@@ -22,7 +20,7 @@ const ends = (readings: readonly Reading[]) =>
     }),
   );
 
-describe.each(["node", "bun"] as const)("on %s", { timeout: 60_000 }, (runtime) => {
+describe.each(["node", "bun"] as const)("on %s", (runtime) => {
   it("1,000 readers of one turn each hear all of it, and it is answered once", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
@@ -49,7 +47,7 @@ describe.each(["node", "bun"] as const)("on %s", { timeout: 60_000 }, (runtime) 
     const send = (message: string) =>
       readStream(service.url, { path: "/api/chat/send", body: { message, stream: true } });
     const readings = await Promise.all(messages.map(send));
-    await expect.poll(provider.busy, { ...PATIENT, timeout: 30_000 }).toBe(CROWD);
+    await expect.poll(provider.busy, PATIENT).toBe(CROWD);
     gate.open();
     expect(await ends(readings)).toEqual(messages.map((message) => `turn.completed Echo: ${message}`));
     expect(provider.asked).toHaveLength(CROWD);
@@ -66,19 +64,21 @@ describe.each(["node", "bun"] as const)("on %s", { timeout: 60_000 }, (runtime) 
     const gate = createGate(["held back"]);
     provider.behave(() => gate.script);
     const chat_id = await makeChat(service);
-    const statuses: number[] = [];
+    const refused = new Set<string>();
+    const statuses = new Set<number>();
     const messages = Array.from({ length: 50 }, (_, i) => `number ${i}`);
     const sent = messages.map(async (message) => {
       const key = { "idempotency-key": message.replace(" ", "-") };
       for (;;) {
         const { status, json } = await service.call("POST", "/chat", { chat_id, message }, key);
-        statuses.push(status);
+        statuses.add(status);
         if (status !== 429) return json.reply;
+        refused.add(message);
       }
     });
     // One is answered and sixteen wait: there is room for no more, and those who have waited two seconds are told so.
-    await expect.poll(() => statuses.length, PATIENT).toBe(33);
-    expect(new Set(statuses)).toEqual(new Set([429]));
+    await expect.poll(() => refused.size, PATIENT).toBe(33);
+    expect(statuses).toEqual(new Set([429]));
     provider.behave(() => ({}));
     gate.open();
     const replies = await Promise.all(sent);
@@ -107,8 +107,8 @@ describe.each(["node", "bun"] as const)("on %s", { timeout: 60_000 }, (runtime) 
   });
 });
 
-describe("two instances on one Postgres", { timeout: 40_000 }, () => {
-  it("a turn of one is followed and cancelled through the other, and its provider is hung up on within a second", async (test) => {
+describe("two instances on one Postgres", () => {
+  it("a turn of one is followed and cancelled through the other, and its provider is hung up on", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
     const url = await freshPostgres();
@@ -123,10 +123,8 @@ describe("two instances on one Postgres", { timeout: 40_000 }, () => {
     await expect.poll(() => follower.heard.text, PATIENT).toBe(TEXT[0]);
     gate.next();
     await expect.poll(() => follower.heard.text, PATIENT).toBe(`${TEXT[0]}${TEXT[1]}`);
-    const asked = performance.now();
     const cancelled = other.call("POST", `${path}/cancel`);
     await expect.poll(provider.left, PATIENT).toBe(1);
-    expect(performance.now() - asked).toBeLessThan(A_SECOND);
     expect((await cancelled).json).toMatchObject({ status: "incomplete", error: { code: "turn_cancelled" } });
     expect(await ends([reading, follower])).toEqual(Array(2).fill(`turn.cancelled ${TEXT[0]}${TEXT[1]}`));
   });
@@ -167,10 +165,8 @@ describe("two instances on one Postgres", { timeout: 40_000 }, () => {
     const queued = (await tell(other, chat_id, "three")).reading;
     await expect.poll(() => queued.frames.at(-1)?.data, PATIENT).toEqual({ status: "queued" });
     provider.behave(() => ({}));
-    const asked = performance.now();
     const answered = other.call("POST", "/chat", { chat_id, message: "four", if_busy: "interrupt" });
     await expect.poll(provider.left, PATIENT).toBe(1);
-    expect(performance.now() - asked).toBeLessThan(A_SECOND);
     expect((await answered).json.reply).toMatch(/four$/);
     expect(await ends([reading, queued])).toEqual(["turn.cancelled half", "turn.cancelled "]);
     const contents = (await one.call("GET", `/chats/${chat_id}/messages`)).json.map(

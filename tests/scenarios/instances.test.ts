@@ -3,9 +3,7 @@ import { freshPostgres } from "../support/databases.ts";
 import { PATIENT } from "../support/http-expect.ts";
 import { pairsOf, providerForTest, serviceForTest } from "../support/http-worlds.ts";
 
-it.concurrent("two services on one Postgres, started at once on two runtimes, share every conversation", {
-  timeout: 40_000,
-}, async (test) => {
+it.concurrent("two services on one Postgres, started at once on two runtimes, share every conversation", async (test) => {
   const { expect } = test;
   const provider = await providerForTest(test);
   const url = await freshPostgres();
@@ -27,9 +25,7 @@ it.concurrent("two services on one Postgres, started at once on two runtimes, sh
   expect((await node.call("GET", `/chats/${id}`)).status).toBe(404);
 });
 
-it.concurrent("messages that reach one conversation through two services are each answered once, in turn", {
-  timeout: 40_000,
-}, async (test) => {
+it.concurrent("messages that reach one conversation through two services are each answered once, in turn", async (test) => {
   const { expect } = test;
   const provider = await providerForTest(test);
   const url = await freshPostgres();
@@ -52,9 +48,7 @@ it.concurrent("messages that reach one conversation through two services are eac
   expect(pairsOf(listed).sort()).toEqual(contents.map((content) => [content, `Echo: ${content}`]).sort());
 });
 
-it.concurrent("a turn is cancelled by a deletion on another service, and its sender is told", {
-  timeout: 40_000,
-}, async (test) => {
+it.concurrent("a turn is cancelled by a deletion on another service, and its sender is told", async (test) => {
   const { expect } = test;
   const provider = await providerForTest(test);
   const url = await freshPostgres();

@@ -15,15 +15,13 @@ import {
 import { hasProc, markedEnv, pidOf } from "../support/story-process.ts";
 import { resume } from "../support/stream-reader.ts";
 
-/** What a crash may cost of an answer is half a second, and as much again for a busy machine. */
-const MAY_BE_LOST_MS = 1_000;
 /** For `expect.poll`: a lease, the next sweep, and some for a busy machine. */
-const SWEPT = { timeout: 30_000, interval: 100 } as const;
+const SWEPT = { timeout: 90_000, interval: 100 } as const;
 
 type Listed = { role: string; content: string };
 
 // Everything here waits for the same lease, so it waits together: one crash in the midst of all of it.
-describe.concurrent.each(databases)("killed on $database", { timeout: 60_000 }, ({ fresh }) => {
+describe.concurrent.each(databases)("killed on $database", ({ fresh }) => {
   let crash: Crash;
   beforeAll(async () => {
     crash = await crashAmid(await fresh());
@@ -54,21 +52,18 @@ describe.concurrent.each(databases)("killed on $database", { timeout: 60_000 }, 
     expect((await listed(silent.chatId)).map(({ content }) => content)).toEqual(story);
   });
 
-  it("in the middle of the text: at most the last half second is lost, and a reader that resumes has what is stored", async ({
+  it("in the middle of the text: what was stored of it stays, and a reader that resumes has what is stored", async ({
     expect,
   }) => {
-    const { growing, killedAt, service } = crash;
-    const { frames, heard, over } = growing.reading;
+    const { growing, storedBefore, service } = crash;
+    const { heard, over } = growing.reading;
     expect(await over).toEqual({ whole: false });
-    const sure = frames.filter(({ event, at }) => event === "message.delta" && at < killedAt - MAY_BE_LOST_MS);
-    const saidBefore = heard.text;
     const read = await resume(service.url, heard);
     expect(await read.over).toEqual({ whole: true });
 
     const [, answer] = await listed(growing.chatId);
     expect(GROWING.join("").startsWith(answer?.content ?? "none")).toBe(true);
-    expect(answer?.content.length).toBeGreaterThanOrEqual(sure.map(({ data }) => data.text).join("").length);
-    expect(answer?.content.length).toBeLessThanOrEqual(saidBefore.length + 1_000);
+    expect(answer?.content.startsWith(storedBefore)).toBe(true);
     expect(read.heard).toMatchObject({ text: answer?.content, restarts: 1, lastId: "1-end" });
     expect(read.frames.map(({ event, id }) => [event, id])).toEqual([
       ["message.restart", "1-0"],
@@ -141,9 +136,6 @@ describe.concurrent.each(databases)("killed on $database", { timeout: 60_000 }, 
 
 it.runIf(hasProc).concurrent(
   "a turn that is cancelled by way of another instance while its own dies is cancelled, and no key runs it again",
-  {
-    timeout: 60_000,
-  },
   async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);

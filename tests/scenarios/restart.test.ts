@@ -4,7 +4,7 @@ import { databases } from "../support/databases.ts";
 import { PATIENT } from "../support/http-expect.ts";
 import { allWorlds, pairsOf, providerForTest, serviceForTest } from "../support/http-worlds.ts";
 
-describe.concurrent.each(allWorlds)("$runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
+describe.concurrent.each(allWorlds)("$runtime with $database", ({ runtime, fresh }) => {
   it("ends cleanly once its running turn is answered, and finds everything when it is back", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
@@ -56,17 +56,13 @@ describe.concurrent.each(allWorlds)("$runtime with $database", { timeout: 40_000
   });
 });
 
-/** Milliseconds for a clean end, beyond DRAIN_TIMEOUT_S. */
-const END_MS = 4_000;
-
 it.concurrent.for(["node", "bun"] as const)(
-  "%s ends in time although a client goes on asking over the connection that it keeps",
-  { timeout: 40_000 },
+  "%s ends although a client goes on asking over the connection that it keeps",
   async (runtime, test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
     const url = await databases[0].fresh();
-    const service = await serviceForTest(test, { runtime, url, provider, env: { DRAIN_TIMEOUT_S: "2" } });
+    const service = await serviceForTest(test, { runtime, url, provider, env: { DRAIN_TIMEOUT_S: "60" } });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     test.onTestFinished(() => agent.destroy());
     const get = () =>
@@ -86,14 +82,13 @@ it.concurrent.for(["node", "bun"] as const)(
       sending.on("error", reject).end(JSON.stringify({ message: "hello" }));
     });
     await expect.poll(provider.busy, PATIENT).toBe(1);
-    const signalled = performance.now();
-    const ended = service.end("SIGTERM");
+    let hasEnded = false;
+    const ended = service.end("SIGTERM").finally(() => (hasEnded = true));
     expect(await sent).toBe(200);
     const asking = (async () => {
-      while (performance.now() - signalled < END_MS + 2_000 && (await get()));
+      while (!hasEnded && (await get()));
     })();
     expect(await ended).toBe(0);
-    expect(performance.now() - signalled).toBeLessThan(2_000 + END_MS);
     await asking;
   },
 );

@@ -6,15 +6,14 @@ import { type Service, startImpatient, startService } from "../support/service.t
 import { createGate } from "../support/stream-gate.ts";
 import { readStream } from "../support/stream-reader.ts";
 
-const PATIENCE = { headers: 500, request: 3_000, idle: 1_000 };
+/** For headers far less than for a body, so that their order is clear on a busy machine too. */
+const PATIENCE = { headers: 500, request: 12_000, idle: 1_000 };
 const LONG = "0123456789abcde\n".repeat(2 ** 20);
 const STALLED = 500;
 const PARTIAL_HEAD = "POST /chats HTTP/1.1\r\nHost: localhost\r\nX-A: a";
 const POST = "POST /chats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 const PARTIAL_BODY = `${POST}Content-Length: 100\r\n\r\n{"title":"never whole`;
 const GET = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/** Bun's own deadline for headers is ten seconds, and looked at every four. */
-const CUT = { timeout: 25_000 };
 
 /** Writes a byte every fifth of a second until the connection is over. */
 async function trickle({ socket, over }: Raw, piece: string): Promise<string> {
@@ -47,7 +46,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     return chats.filter((chat: { title: string }) => chat.title === title);
   };
 
-  it("that says nothing, or its headers byte by byte, is hung up on", CUT, async ({ expect }) => {
+  it("that says nothing, or its headers byte by byte, is hung up on", async ({ expect }) => {
     const inItsBody = open(PARTIAL_BODY);
     const ends = await Promise.all([open("").over, open(PARTIAL_HEAD).over, trickle(open(PARTIAL_HEAD), "a")]);
     for (const end of ends.filter((text) => text !== "")) {
@@ -58,7 +57,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     inItsBody.socket.destroy();
   });
 
-  it("that stops in its body, or sends it byte by byte, is hung up on", CUT, async ({ expect }) => {
+  it("that stops in its body, or sends it byte by byte, is hung up on", async ({ expect }) => {
     const chunked = `${POST}Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n`;
     const ends = [open(PARTIAL_BODY).over, trickle(open(PARTIAL_BODY), "a"), trickle(open(chunked), "1\r\n \r\n")];
     for (const end of await Promise.all(ends)) expect([[], [400], [408]]).toContainEqual(statusesOf(end));
@@ -67,7 +66,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     expect(levels).not.toContain("error"); // what a client does is no failure of ours
   });
 
-  it("may wait for its turn for longer than for anything else, plain or streamed", CUT, async ({ expect }) => {
+  it("may wait for its turn for longer than for anything else, plain or streamed", async ({ expect }) => {
     const model = "openai/patient";
     const plain = service.call("POST", "/api/chat/send", { message: "x", model });
     const body = { message: "x", model, stream: true };
@@ -80,7 +79,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     expect(stream.heard).toMatchObject({ text: "at last", end: { event: "turn.completed" } });
   });
 
-  it("that keeps its connection after a turn is hung up on as any other", CUT, async ({ expect }) => {
+  it("that keeps its connection after a turn is hung up on as any other", async ({ expect }) => {
     const head = POST.replace("/chats", "/api/chat/send");
     const kept = ["false", "true"].map((stream) => {
       const body = `{"message":"x","stream":${stream}}`;
@@ -92,7 +91,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     }
   });
 
-  it("that does not take its answer is hung up on", CUT, async ({ expect }) => {
+  it("that does not take its answer is hung up on", async ({ expect }) => {
     const { json } = await service.call("POST", "/api/chat/send", { message: "x", model: "openai/long" });
     const path = `/chats/${json.conversation_id}/messages`;
     const reader = open(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -110,7 +109,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a service", (runtime)
   const started = (name: string, env: Record<string, string> = {}) =>
     startService(runtime, { DATABASE_URL: `${inject("folder")}/${name}-${runtime}.db`, ...env });
 
-  it(`answers others while ${STALLED} clients are stalled`, CUT, async ({ expect, onTestFinished }) => {
+  it(`answers others while ${STALLED} clients are stalled`, async ({ expect, onTestFinished }) => {
     const service = await started("stalled");
     onTestFinished(async () => void (await service.end("SIGKILL")));
     const stalled = Array.from({ length: STALLED }, (_, i) =>
@@ -125,7 +124,7 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a service", (runtime)
     for (const { socket } of stalled) socket.destroy();
   });
 
-  it("takes no more at once than it may", CUT, async ({ expect, onTestFinished }) => {
+  it("takes no more at once than it may", async ({ expect, onTestFinished }) => {
     const provider = await startProvider();
     provider.behave(() => ({ headersAfter: Infinity }));
     const env = { MAX_CONNECTIONS: "3", OPENAI_BASE_URL: provider.openaiUrl };

@@ -23,7 +23,7 @@ const signalInside = (pid: number) =>
 
 const saysIt = ({ logged }: Service, what: string) => logged.some((line) => line.includes(`"msg":"${what}"`));
 
-describe.concurrent.each(["node", "bun", "binary"] as const)("%s, told to stop,", { timeout: 40_000 }, (runtime) => {
+describe.concurrent.each(["node", "bun", "binary"] as const)("%s, told to stop,", (runtime) => {
   it("is ready no more, takes nobody new, marks a turn that has no time left, and leaves its file whole", async (test) => {
     const { expect } = test;
     const provider = await providerForTest(test);
@@ -92,7 +92,7 @@ describe.concurrent.each(["node", "bun", "binary"] as const)("%s, told to stop,"
     const silent = createServer().listen(0, "127.0.0.1"); // no Postgres: a start waits ten seconds for it
     await once(silent, "listening");
     const { port } = silent.address() as { port: number };
-    const [command = "", ...args] = [...AS_ONE, ...commandOf(runtime).flat()];
+    const [command = "", ...args] = [...AS_ONE, ...(await commandOf(runtime)).flat()];
     const env = { PATH: process.env["PATH"], DATABASE_URL: `postgres://127.0.0.1:${port}/a` };
     const starting = spawn(command, args, { env, stdio: "ignore" });
     test.onTestFinished(() => {

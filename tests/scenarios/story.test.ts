@@ -4,7 +4,7 @@ import { allWorlds, type Message, pairsOf, sendUntilRoom } from "../support/http
 import { type Provider, startProvider } from "../support/provider.ts";
 import { type Service, startService } from "../support/service.ts";
 
-describe.each(allWorlds)("on $runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
+describe.each(allWorlds)("on $runtime with $database", ({ runtime, fresh }) => {
   let provider: Provider;
   let service: Service;
   beforeAll(async () => {

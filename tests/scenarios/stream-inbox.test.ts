@@ -10,7 +10,6 @@ const MANY = 60;
 
 it.concurrent.for(databases)(
   "on $database a service that is killed after it has answered Stream's webhooks, and before their work, loses none and doubles none",
-  { timeout: 40_000 },
   async ({ fresh }, test) => {
     const { expect, onTestFinished } = test;
     const [url, provider] = [await fresh(), await providerForTest(test)];
@@ -46,7 +45,6 @@ it.concurrent.for(databases)(
 
 it.concurrent.for(worlds.filter(({ runtime, database }) => runtime === "bun" || database === "SQLite"))(
   "$runtime with $database takes what a client of Stream's does, packed and told twice",
-  { timeout: 40_000 },
   async ({ runtime, fresh }, test) => {
     const { expect, onTestFinished } = test;
     const [url, provider, stream] = [await fresh(), await providerForTest(test), await startStream()];

@@ -5,7 +5,7 @@ import { providerForTest, serviceForTest, worlds } from "../support/http-worlds.
 type Told = { content: string };
 const contentsOf = (messages: Told[]) => messages.map(({ content }) => content);
 
-describe.each(worlds)("on $runtime with $database", { timeout: 40_000 }, ({ runtime, fresh }) => {
+describe.each(worlds)("on $runtime with $database", ({ runtime, fresh }) => {
   it("a conversation is one, whichever of the surfaces it was made, continued or looked at on", async (test) => {
     const provider = await providerForTest(test);
     const service = await serviceForTest(test, { runtime, url: await fresh(), provider });

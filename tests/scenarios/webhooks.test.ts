@@ -8,7 +8,6 @@ import { allTold, SECRET } from "../support/webhook-scene.ts";
 
 it.concurrent.for(worlds)(
   "$runtime with $database, killed while it tells the webhook, tells it again, and ends in time while it is not answered",
-  { timeout: 40_000 },
   async ({ runtime, fresh }, test) => {
     const { expect, onTestFinished } = test;
     const receiver = await startReceiver();

@@ -226,7 +226,7 @@ describe("a client of Stream Chat", () => {
   ])("says that Stream is not available where it %s", async (_, fault, status) => {
     const { fake } = parts;
     const channel = await givenChannel(parts);
-    const stream = parts.client({ timeoutMs: fault.how === "stall" ? 50 : 10_000 });
+    const stream = parts.client({ timeoutMs: fault.how === "stall" ? 1_000 : 60_000 });
     const message = { id: newId(), text: "Hi", user_id: "alice" };
     fake.behave(() => fault);
     onTestFinished(() => fake.behave(() => undefined));

@@ -7,11 +7,11 @@ import { readWindow, type Window } from "../../src/core/window.ts";
 import type { Db } from "../../src/db/db.ts";
 import { type Instance, startInstance } from "./core-instance.ts";
 import { type TestModels, WINDOW } from "./core-models.ts";
-import { type RedisServer, untilIsThere } from "./redis.ts";
+import { REDIS_MAY_TAKE_MS, type RedisServer, untilIsThere } from "./redis.ts";
 
 /** An instance's own connection to Redis. */
 export async function openCache({ url }: RedisServer): Promise<Cache & { redis: Redis }> {
-  const redis = await openRedis(url, { info() {}, warn() {} });
+  const redis = await openRedis(url, { info() {}, warn() {} }, REDIS_MAY_TAKE_MS);
   await untilIsThere(redis);
   return { ...sharedCache(redis), redis };
 }

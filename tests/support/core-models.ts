@@ -106,4 +106,4 @@ export const answerTo = (question: string): string => `Answer to ${question}`;
 
 /** Looks until it does not throw any more. */
 export const eventually = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 10_000, interval: 5 });
+  vi.waitFor(look, { timeout: 60_000, interval: 5 });

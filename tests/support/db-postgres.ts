@@ -12,5 +12,5 @@ export function connectPostgres(url: string): postgres.Sql {
 export async function blocked(client: postgres.Sql, times = 1): Promise<void> {
   const waiting = () =>
     client`select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
-  await expect.poll(waiting, { interval: 5, timeout: 10_000 }).toHaveLength(times);
+  await expect.poll(waiting, { interval: 5 }).toHaveLength(times);
 }

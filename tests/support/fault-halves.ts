@@ -1,8 +1,8 @@
-import { CANCELLED, error, FAILED, type Fault, half, limited, NEVER, oneOnly, says, TIMERS, WORDS } from "./fault.ts";
+import { CANCELLED, error, FAILED, type Fault, half, limited, NEVER, oneOnly, says, WORDS } from "./fault.ts";
 import { event, type Script } from "./provider.ts";
 
 // Bun's fetch may lose text that arrives in the same instant as a cut, so there is some time between them.
-const CUT = { every: 150, afterwards: "cut" } as const;
+const CUT = { every: 500, afterwards: "cut" } as const;
 /** What is kept is a beginning, though on a busy machine the last piece and the cut may be one instant after all. */
 const BEGUN = /^Half (an )?$/;
 
@@ -16,7 +16,7 @@ const broken = (what: string, outcome: string, script: Script): Fault => ({
 
 export const halves: readonly Fault[] = [
   broken("cut in mid-answer", "stream_cut", CUT),
-  { ...broken("stall in mid-answer", "timeout_idle", { afterwards: "stall" }), waits: TIMERS.idle },
+  { ...broken("stall in mid-answer", "timeout_idle", { afterwards: "stall" }), timers: "idle" },
   broken("garbage in mid-answer", "stream_incomplete", { raw: `data: {"${WORDS}\n\n` }),
   broken("no finish reason, no [DONE]", "stream_incomplete", { finish: null, done: false }),
   broken("finish reason abort", "stream_incomplete", { finish: "abort" }),
@@ -67,7 +67,7 @@ export const cancels: readonly Fault[] = [
   },
   {
     what: "cancel while streaming",
-    openai: { text: Array(99).fill("on "), every: 50 },
+    openai: { text: ["on ", "on "], afterwards: "stall" },
     cancel: "streaming",
     ends: { ...CANCELLED, kept: /^(on )+$/ },
     attempts: ["openai cancelled"],
@@ -75,7 +75,7 @@ export const cancels: readonly Fault[] = [
   {
     what: "cancel while sleeping before a retry",
     chain: oneOnly,
-    openai: limited("2"),
+    openai: limited("20"),
     cancel: "sleeping",
     ends: CANCELLED,
     attempts: ["openai rate_limited"],

@@ -1,4 +1,4 @@
-import { BACKOFFS, FAILED, type Fault, half, limited, once, oneOnly, says, thrice, UNAVAILABLE } from "./fault.ts";
+import { FAILED, type Fault, half, limited, once, oneOnly, says, thrice, UNAVAILABLE } from "./fault.ts";
 
 export const refusals: readonly Fault[] = [
   {
@@ -6,7 +6,6 @@ export const refusals: readonly Fault[] = [
     openai: once(limited("1")),
     ends: "openai",
     attempts: ["openai rate_limited", "openai completed"],
-    waits: 1_105,
   },
   {
     what: "429 with a long Retry-After",
@@ -17,17 +16,16 @@ export const refusals: readonly Fault[] = [
   {
     what: "429 with a long Retry-After, no other target",
     chain: oneOnly,
-    openai: limited("30"),
+    openai: limited("200"),
     ends: UNAVAILABLE,
     attempts: ["openai rate_limited"],
-    retryAfter: 30,
+    retryAfter: 190,
   },
   {
     what: "429 without Retry-After",
     openai: once(says(429, "slow_down")),
     ends: "openai",
     attempts: ["openai rate_limited", "openai completed"],
-    waits: BACKOFFS,
   },
   {
     what: "spent quota",
@@ -40,14 +38,12 @@ export const refusals: readonly Fault[] = [
     openai: once(says(500)),
     ends: "openai",
     attempts: ["openai overloaded", "openai completed"],
-    waits: BACKOFFS,
   },
   {
     what: "503 for ever",
     openai: says(503),
     ends: "groq",
     attempts: [...thrice("openai overloaded"), "groq completed"],
-    waits: BACKOFFS,
   },
   {
     what: "refused auth",

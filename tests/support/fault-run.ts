@@ -32,25 +32,24 @@ export type Ran = Told & {
   asked: Record<string, number>;
   /** What answered the turns before the last one. */
   before: (string | null)[];
-  /** From the first question to the last answer, and from a cancelling to its end, in milliseconds. */
+  /** From the first question to the last answer, in milliseconds. */
   ms: number;
-  cancelMs: number | null;
 };
 
-type Ending = Pick<Ran, "before" | "cancelMs"> & { told: Told };
+type Ending = Pick<Ran, "before"> & { told: Told };
 
 /** Runs a case in a conversation of its own, to its end. */
 export async function perform(world: World, run: Run): Promise<Ran> {
-  const chat = (await world.service.call("POST", "/chats")).json.id;
+  const chat = (await world.serviceOf(run).call("POST", "/chats")).json.id;
   const since = performance.now();
-  const { told, before, cancelMs } = await endingOf(world, run, chat);
+  const { told, before } = await endingOf(world, run, chat);
   const ms = performance.now() - since;
-  const turn = await world.service.call("GET", `/api/v1/turns/${told.turnId}`);
-  const messages = await world.service.call("GET", `/chats/${chat}/messages`);
+  const turn = await world.serviceOf(run).call("GET", `/api/v1/turns/${told.turnId}`);
+  const messages = await world.serviceOf(run).call("GET", `/chats/${chat}/messages`);
   const answer = messages.json.findLast(({ role }: { role: string }) => role === "assistant");
   return {
     ...told,
-    ...{ before, ms, cancelMs },
+    ...{ before, ms },
     turn: turn.json,
     stored: before.length > 0 ? (told.text ?? "") : (answer?.content ?? ""),
     said: told.said + turn.text + messages.text,
@@ -59,21 +58,22 @@ export async function perform(world: World, run: Run): Promise<Ran> {
 }
 
 async function endingOf(world: World, run: Run, chat: string): Promise<Ending> {
-  const { cancel, until: back } = run.fault;
+  const { cancel, recovers } = run.fault;
   if (cancel) return cancelled(world, run, { chat, phase: cancel });
-  if (!back) return { told: await send(world, run, { chat }), before: [], cancelMs: null };
+  if (!recovers) return { told: await send(world, run, { chat }), before: [] };
   const before: (string | null)[] = [];
   for (let i = 0; i < 2; i++) {
     const { turnId } = await send(world, run, { chat });
-    before.push((await world.service.call("GET", `/api/v1/turns/${turnId}`)).json.target);
+    before.push((await world.serviceOf(run).call("GET", `/api/v1/turns/${turnId}`)).json.target);
   }
-  await until("another trial", async () => (await circuitOf(world, run.name)) === "half_open");
-  return { told: await send(world, run, { chat }), before, cancelMs: null };
+  world.recover(run.name);
+  await until("another trial", async () => (await circuitOf(world, run)) === "half_open");
+  return { told: await send(world, run, { chat }), before };
 }
 
-async function circuitOf({ service }: World, name: string): Promise<string> {
-  const { aliases } = (await service.call("GET", "/models")).json;
-  return aliases.find(({ alias }: { alias: string }) => alias === name).targets[0].breaker;
+async function circuitOf(world: World, run: Run): Promise<string> {
+  const { aliases } = (await world.serviceOf(run).call("GET", "/models")).json;
+  return aliases.find(({ alias }: { alias: string }) => alias === run.name).targets[0].breaker;
 }
 
 type Asking = { chat: string; key?: string };
@@ -83,7 +83,7 @@ const headersOf = ({ key }: Asking): Record<string, string> => (key === undefine
 
 async function send(world: World, run: Run, asking: Asking): Promise<Told> {
   if (run.mode === "streamed") return heardOf(await open(world, run, asking));
-  const called = await world.service.call("POST", "/chat", bodyOf(run, asking.chat), headersOf(asking));
+  const called = await world.serviceOf(run).call("POST", "/chat", bodyOf(run, asking.chat), headersOf(asking));
   const { json, status, text } = called;
   return {
     ...{ turnId: json.turn_id, status, code: json.code ?? null, text: json.reply ?? null, said: text },
@@ -92,8 +92,8 @@ async function send(world: World, run: Run, asking: Asking): Promise<Told> {
   };
 }
 
-const open = ({ service }: World, run: Run, asking: Asking): Promise<Reading> =>
-  readStream(service.url, {
+const open = (world: World, run: Run, asking: Asking): Promise<Reading> =>
+  readStream(world.serviceOf(run).url, {
     path: "/chat",
     body: { ...bodyOf(run, asking.chat), stream: true },
     headers: headersOf(asking),
@@ -122,12 +122,10 @@ async function cancelled(world: World, run: Run, { chat, phase }: { chat: string
   if (answer) await until("the turn", () => isReached(world, run, "begun"));
   const reading = await open(world, run, { chat, key });
   await until(phase, () => isReached(world, run, phase) && isHeard(reading, phase));
-  const since = performance.now();
-  await world.service.call("POST", `/api/v1/turns/${reading.heard.turnId}/cancel`);
+  await world.serviceOf(run).call("POST", `/api/v1/turns/${reading.heard.turnId}/cancel`);
   const told = await (answer ?? heardOf(reading));
-  const cancelMs = performance.now() - since;
   await reading.over;
-  return { told, cancelMs, before: [] };
+  return { told, before: [] };
 }
 
 function isReached(world: World, run: Run, phase: Phase | "begun"): boolean {

@@ -1,4 +1,4 @@
-import { ANSWERS, CANCELLED, FAILED, type Fault, HALF, TIMERS } from "./fault.ts";
+import { ANSWERS, CANCELLED, FAILED, type Fault, HALF } from "./fault.ts";
 import { tokens } from "./runpod-outputs.ts";
 
 const queued = { status: "IN_QUEUE" };
@@ -11,11 +11,11 @@ export const workers: readonly Fault[] = [
   {
     what: "RunPod queue, longer than a silence",
     chain: ["runpod", "groq"],
-    runpod: { life: [...Array(6).fill(queued), ...worked] },
+    runpod: { life: [...Array(9).fill(queued), ...worked] },
     ends: "runpod",
     attempts: ["runpod completed"],
     statuses: ["queued"],
-    waits: 2_500,
+    timers: "first",
   },
   {
     what: "RunPod failure",
@@ -40,7 +40,7 @@ export const workers: readonly Fault[] = [
     ends: "groq",
     attempts: ["runpod timeout_first_token", "groq completed"],
     statuses: ["queued"],
-    waits: TIMERS.first,
+    timers: "first",
   },
   {
     what: "RunPod cold start",
@@ -50,7 +50,6 @@ export const workers: readonly Fault[] = [
     ends: "runpod",
     attempts: ["runpod completed"],
     statuses: ["starting"],
-    waits: 2_000,
   },
   {
     what: "RunPod job cancelled in the queue",

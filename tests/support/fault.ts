@@ -9,8 +9,22 @@ export const KEYS = { openai: "sk-marker-of-openai", groq: "gsk-marker-of-groq",
 export const WORDS = "marker of a provider's words";
 export const SECRETS = [...Object.values(KEYS), WORDS, TRACEBACK, "Traceback", "CUDA"];
 
-/** In milliseconds, as the service is told them. The first is longer than the pause between two polls of a queued job. */
-export const TIMERS = { first: 1_200, last: 4_000, idle: 1_000, turn: 9_000 };
+/** In milliseconds, as the service is told them. */
+export type Timers = { first: number; last: number; idle: number; turn: number };
+
+/** Of these none runs out, however slow the machine is. */
+export const PATIENT: Timers = { first: 60_000, last: 60_000, idle: 60_000, turn: 120_000 };
+
+/**
+ * What a case shortens of them: the one that is to run out, and no other, so that a slow machine changes nothing. The
+ * first is several times the pause between two polls of a queued job.
+ */
+export const SHORT = {
+  first: { first: 5_000 },
+  both: { first: 1_500, last: 5_000 },
+  idle: { idle: 10_000 },
+  turn: { turn: 8_000 },
+} as const satisfies Record<string, Partial<Timers>>;
 
 /** The whole answers. A code unit is not a character, and a stream counts the former. */
 export const ANSWERS = {
@@ -31,8 +45,8 @@ export type Fault = {
   runpod?: RunpodScript;
   /** Cancelled as soon as it is there. */
   cancel?: Phase;
-  /** Sent again until its first target is back in use. */
-  until?: Part;
+  /** It fails in two turns, then its provider recovers; the turn that is told comes once it is on trial. */
+  recovers?: Part;
   /** Changes what the endpoint tells of its workers, so it has to be alone. */
   alone?: true;
   /** The target whose whole answer is told; or how it fails, and the text that is kept. */
@@ -40,15 +54,15 @@ export type Fault = {
   /** The ledger of the turn, in order. */
   attempts: readonly string[];
   /** Requests that each was sent, where the ledger of the last turn does not say it. */
-  asked?: Partial<Record<Part, number>>;
+  asked?: Partial<Record<Part, unknown>>;
   /** That its stream told, in any number. */
   statuses?: readonly string[];
   /** Times that its stream begins anew. */
   restarts?: number;
   /** Seconds after which a refused caller is told to come back, at least. */
   retryAfter?: number;
-  /** Of the timers, what it may use up. */
-  waits?: number;
+  /** Which timers are short for it. */
+  timers?: keyof typeof SHORT;
 };
 
 export const STATUS = {
@@ -67,8 +81,6 @@ export const UNAVAILABLE = { code: "provider_unavailable" } as const;
 export const TIMEOUT = { code: "provider_timeout" } as const;
 export const FAILED = { code: "provider_failed" } as const;
 export const CANCELLED = { code: "turn_cancelled" } as const;
-/** The pauses before the second and the third call, at most. */
-export const BACKOFFS = 750;
 export const thrice = (attempt: string) => [attempt, attempt, attempt];
 
 export const error = (code: string) => ({

@@ -10,7 +10,7 @@ import { type Caller, curlOf, type Draft, pathOf, requests, type Sent, sentOf } 
 import { type HttpApp, startHttp } from "./http-app.ts";
 
 /** An answer that has not ended by then never does, in milliseconds. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 60_000;
 
 export type Tally = Map<string, { sent: number; done: number }>;
 type Run = {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,24 +12,18 @@ declare module "vitest" {
     postgresUrl: string;
     /** A folder for this run, gone at its end. */
     folder: string;
-    /** What `npm start` runs on Node, bundled once. */
-    bundle: string;
-    /** What `npm run build:binary` makes, once. */
-    binary: string;
   }
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** One Postgres, one bundle and one folder for the whole run, all in the system's temporary folder. */
+/** One Postgres and one folder for the whole run, in the system's temporary folder. */
 export async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
   const folder = mkdtempSync(join(tmpdir(), "parley-test-"));
   chmodSync(folder, 0o755); // Postgres does not run as root: its own user has to get in
   const postgres = await startPostgres(join(folder, "postgres"));
   project.provide("postgresUrl", postgres.url);
   project.provide("folder", folder);
-  project.provide("bundle", bundle(folder));
-  project.provide("binary", binary(folder));
   return async () => {
     await postgres.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -78,29 +72,6 @@ function linkLibraries(): void {
   const wanted: { target: string }[] = JSON.parse(readFileSync(links, "utf8"));
   if (wanted.every(({ target }) => existsSync(join(home, target)))) return;
   execFileSync(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd: home });
-}
-
-/** The service as `npm start` bundles it. */
-function bundle(folder: string): string {
-  const file = join(folder, "dist/parley.js");
-  runScript("bundle", (command) => command.replace("dist/parley.js", file));
-  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  return file;
-}
-
-/** In a folder of its own: it has to do without everything else. */
-function binary(folder: string): string {
-  const file = join(folder, "binary/parley");
-  runScript("build:binary", (command) => `${command} --outfile=${file}`);
-  return file;
-}
-
-function runScript(name: string, change: (command: string) => string): void {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  execFileSync("sh", ["-c", change(String(scripts[name]))], {
-    cwd: root,
-    env: { ...process.env, PATH: `${root}node_modules/.bin:${process.env["PATH"]}` },
-  });
 }
 
 export function freePort(): Promise<number> {

@@ -36,7 +36,7 @@ export function expectProblem(called: Called, status: number, code: string): voi
 }
 
 /** For `expect.poll`: often, and for long enough on a machine that is busy with other things. */
-export const PATIENT = { timeout: 10_000, interval: 5 } as const;
+export const PATIENT = { timeout: 60_000, interval: 5 } as const;
 
 /** Where a `Link: <…>; rel="next"` header leads. */
 export function nextLink(called: Called): string | undefined {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { databases } from "./databases.ts";
 import { type HttpApp, startHttp } from "./http-app.ts";
-import { type Asked, type Provider, type Script, startProvider } from "./provider.ts";
+import { type Asked, PATIENT_WITH_PROVIDERS, type Provider, type Script, startProvider } from "./provider.ts";
 
 export type Parts = { app: HttpApp; provider: Provider };
 
@@ -22,6 +22,7 @@ export function useApp(
       OPENAI_BASE_URL: parts.provider.openaiUrl,
       DRAIN_TIMEOUT_S: "1",
       RATE_LIMIT: "off", // tests ask faster than people
+      ...PATIENT_WITH_PROVIDERS,
       ...env,
     });
   });

@@ -1,7 +1,7 @@
 import type { TestContext } from "vitest";
 import type { Called } from "./app.ts";
 import { databases } from "./databases.ts";
-import { type Provider, startProvider } from "./provider.ts";
+import { PATIENT_WITH_PROVIDERS, type Provider, startProvider } from "./provider.ts";
 import { type Runtime, type Service, startService } from "./service.ts";
 
 const worldsOf = (...runtimes: Runtime[]) =>
@@ -29,7 +29,8 @@ type Setting = { runtime: Runtime; url: string; provider: Provider; env?: Record
 /** A service over `url` that asks `provider`, and whose process is gone at the end of the test, also if its time ran out. */
 export async function serviceForTest(test: Test, { runtime, url, provider, env = {} }: Setting): Promise<Service> {
   test.signal.throwIfAborted();
-  const service = await startService(runtime, { DATABASE_URL: url, OPENAI_BASE_URL: provider.openaiUrl, ...env });
+  const own = { DATABASE_URL: url, OPENAI_BASE_URL: provider.openaiUrl, ...PATIENT_WITH_PROVIDERS };
+  const service = await startService(runtime, { ...own, ...env });
   if (test.signal.aborted) await service.end("SIGKILL");
   test.signal.throwIfAborted();
   test.onTestFinished(async () => void (await service.end("SIGKILL")));

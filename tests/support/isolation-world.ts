@@ -59,7 +59,8 @@ export function useWorld({ database, fresh }: (typeof databases)[number]): World
       ...stream.env,
       JWT_SECRET: SECRET,
       RATE_LIMIT: "off",
-      LAST_FIRST_TOKEN_TIMEOUT_MS: "300000", // what is to run still runs at the end
+      LAST_FIRST_TOKEN_TIMEOUT_MS: "3600000", // what is to run still runs at the end
+      TURN_TIMEOUT_MS: "3600000",
       DRAIN_TIMEOUT_S: "1",
     };
     const app = await startHttp(env, { over });

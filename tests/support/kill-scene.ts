@@ -1,5 +1,7 @@
+import { and, eq } from "drizzle-orm";
+import { open } from "./databases.ts";
 import type { Asked, Provider, Script } from "./provider.ts";
-import { startProvider } from "./provider.ts";
+import { PATIENT_WITH_PROVIDERS, startProvider } from "./provider.ts";
 import { type Service, startService } from "./service.ts";
 import { until } from "./story-until.ts";
 import { type Reading, readStream } from "./stream-reader.ts";
@@ -47,7 +49,8 @@ export type Crash = {
   provider: Provider;
   /** On the database of the one that was killed. */
   service: Service;
-  killedAt: number;
+  /** What the database had of the growing answer when the service was killed, or a little less. */
+  storedBefore: string;
   silent: Told;
   growing: Told;
   whole: Told;
@@ -58,15 +61,13 @@ export type Crash = {
   end(): Promise<void>;
 };
 
-/** How long the growing text grows before the kill, in milliseconds: it is stored every 500. */
-const GROWS_MS = 2_000;
 const MANY = 30;
 
 /** One SIGKILL in the middle of turns at every moment of theirs, and the service started again, with a provider in good health. */
 export async function crashAmid(databaseUrl: string): Promise<Crash> {
   const provider = await startProvider();
   provider.behave(behaviour);
-  const env = { DATABASE_URL: databaseUrl, OPENAI_BASE_URL: provider.openaiUrl };
+  const env = { DATABASE_URL: databaseUrl, OPENAI_BASE_URL: provider.openaiUrl, ...PATIENT_WITH_PROVIDERS };
   const first = await startService("node", env);
   const said = async (message: string) => tell(first, await makeChat(first), message);
   const growing = await said("growing one");
@@ -77,23 +78,35 @@ export async function crashAmid(databaseUrl: string): Promise<Crash> {
   const many = await Promise.all(Array.from({ length: MANY }, (_, i) => said(`growing ${i}`)));
   const interrupted = await said("growing until interrupted");
   await until("growth", () => [...many, interrupted].every(({ reading }) => reading.heard.text !== ""));
-  const began = growing.reading.frames.find(({ event }) => event === "message.delta")?.at ?? performance.now();
-  await until("text of some age", () => performance.now() - began > GROWS_MS);
   const interrupting = await tell(first, interrupted.chatId, "interrupting", { if_busy: "interrupt" });
   const whole = await said("whole one");
   await until("its last delta", () => whole.reading.heard.text === WHOLE.join(""));
-  const killedAt = performance.now();
+  const storedBefore = await storedAnswer(databaseUrl, growing.chatId);
   await first.end("SIGKILL");
   provider.behave(() => ({}));
   const service = await startService("node", env);
   return {
     provider,
     service,
-    killedAt,
+    storedBefore,
     ...{ silent, growing, whole, line: [ahead, ...behind], many, interrupted, interrupting },
     async end() {
       await service.end("SIGKILL");
       await provider.close();
     },
   };
+}
+
+/** Waits until some of a conversation's answer is stored; gives it. */
+async function storedAnswer(databaseUrl: string, chatId: string): Promise<string> {
+  const db = await open(databaseUrl);
+  const { messages: m } = db.tables;
+  let text = "";
+  await until("stored text", async () => {
+    const ofAnswer = and(eq(m.conversationId, chatId), eq(m.role, "assistant"));
+    const [answer] = await db.select({ content: m.content }).from(m).where(ofAnswer);
+    text = answer?.content ?? "";
+    return text !== "";
+  }).finally(() => db.close());
+  return text;
 }

@@ -36,7 +36,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 const child = join(root, "tests/support/models-child.ts");
 const PATIENT: Timeouts = { firstToken: 60_000, lastFirstToken: 60_000, idle: 60_000, total: 60_000 };
-const END_MS = 10_000;
+const END_MS = 60_000;
 
 /** The real dispatch over the real transport of a runtime, in a process of its own, with targets at one fake provider. */
 export function startDispatcher(

@@ -23,7 +23,7 @@ export const freshFolder = (): string => mkdtempSync(join(inject("folder"), "cwd
 
 /** The service in a folder of its own, of any log format, with these variables alone; it is gone when the test is over. */
 export async function launchIn(cwd: string, runtime: Runtime, env: Record<string, string>): Promise<Launched> {
-  const [command, args] = commandOf(runtime);
+  const [command, args] = await commandOf(runtime);
   const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env["PATH"], PORT: "0", DRAIN_NOTICE_MS: "0", ...env },

@@ -85,6 +85,14 @@ export type Provider = {
   close(): Promise<void>;
 };
 
+/** For a service: more time for its providers than any machine needs: what is held back in a test does not run out. */
+export const PATIENT_WITH_PROVIDERS = {
+  FIRST_TOKEN_TIMEOUT_MS: "300000",
+  LAST_FIRST_TOKEN_TIMEOUT_MS: "300000",
+  IDLE_TIMEOUT_MS: "300000",
+  TURN_TIMEOUT_MS: "600000",
+};
+
 /** A faithful OpenAI and Groq on a port of its own, or on `port`. */
 export async function startProvider(port = 0): Promise<Provider> {
   const asked: Asked[] = [];

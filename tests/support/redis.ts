@@ -80,6 +80,9 @@ function askInline(port: number, command: string): Promise<string> {
   });
 }
 
+/** For `openRedis`: what a Redis that is there may take to answer on a busy machine. */
+export const REDIS_MAY_TAKE_MS = 30_000;
+
 /** Resolves once Redis answers a handle: it comes back in its own time. */
 export const untilIsThere = (redis: Redis): Promise<void> =>
   eventually(async () => {

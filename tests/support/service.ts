@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
 import type { Patience } from "../../src/listen.ts";
 import { bodyOf, type Called, read } from "./app.ts";
+import { binary, bundle } from "./builds.ts";
 
 /** `binary` is Bun in one file with the service. */
 export type Runtime = "node" | "bun" | "binary";
@@ -24,8 +25,12 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const bun = join(root, "node_modules/bun/bin/bun.exe");
 
 /** The service on a free port, run by another command where one is named; resolves once it listens. */
-export const startService = (runtime: Runtime, env: Record<string, string>, by: string[] = []): Promise<Service> =>
-  listening(launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", DRAIN_NOTICE_MS: "0", ...env }, by }));
+export const startService = async (
+  runtime: Runtime,
+  env: Record<string, string>,
+  by: string[] = [],
+): Promise<Service> =>
+  listening(await launch(runtime, { env: { PORT: "0", LOG_FORMAT: "json", DRAIN_NOTICE_MS: "0", ...env }, by }));
 
 /** The same with less patience for its clients. */
 export function startImpatient(
@@ -73,7 +78,7 @@ export async function runToEnd(runtime: Runtime, env: Record<string, string>, cw
 
 /** Runs `parley …` to its end, with these variables alone. */
 export async function runCommand(runtime: Runtime, args: string[], launched: Launch) {
-  const child = launch(runtime, launched, args);
+  const child = await launch(runtime, launched, args);
   const printed = { out: "", error: "" };
   child.stdout?.on("data", (data) => (printed.out += data));
   child.stderr?.on("data", (data) => (printed.error += data));
@@ -82,15 +87,16 @@ export async function runCommand(runtime: Runtime, args: string[], launched: Lau
 }
 
 /** How the service is run, as `npm start`, `npm run start:bun` and `dist/parley` run it. */
-export function commandOf(runtime: Runtime): [command: string, args: string[]] {
-  if (runtime === "node") return [process.execPath, [inject("bundle")]];
-  return runtime === "bun" ? [bun, ["--no-env-file", join(root, "src/main.ts")]] : [inject("binary"), []];
+export async function commandOf(runtime: Runtime): Promise<[command: string, args: string[]]> {
+  if (runtime === "node") return [process.execPath, [await bundle()]];
+  return runtime === "bun" ? [bun, ["--no-env-file", join(root, "src/main.ts")]] : [await binary(), []];
 }
 
 type Launch = { env: Record<string, string>; cwd?: string; by?: string[] };
 
-function launch(runtime: Runtime, { env, cwd = inject("folder"), by = [] }: Launch, more: string[] = []): ChildProcess {
-  const [command = "", ...args] = [...by, ...commandOf(runtime).flat(), ...more];
+async function launch(runtime: Runtime, launched: Launch, more: string[] = []): Promise<ChildProcess> {
+  const { env, cwd = inject("folder"), by = [] } = launched;
+  const [command = "", ...args] = [...by, ...(await commandOf(runtime)).flat(), ...more];
   const options = { cwd, env: { PATH: process.env["PATH"], ...env } };
   return spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
 }

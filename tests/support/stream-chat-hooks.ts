@@ -13,8 +13,8 @@ export type HookOptions = {
   times?: number;
   /** Whether what is only shown is told as well; the documents leave it open. */
   ephemeral?: boolean;
-  /** Between tries, in milliseconds. */
-  pauseMs?: number;
+  /** At most, whatever is answered; else three, and two where nothing is, as Stream has it. */
+  tries?: number;
 };
 
 export type Sent = {
@@ -38,7 +38,8 @@ export type Hooks = {
 const TOLD = /^(message|reaction|channel|member)\./;
 const TRIES = 3;
 const TRIES_WITHOUT_ANSWER = 2;
-const TIMEOUT_MS = 6_000;
+const PAUSE_MS = 20;
+const TIMEOUT_MS = 60_000; // Stream waits six seconds, of a machine that is not busy
 
 export function createHooks(app: App): Hooks {
   let target: { url: string; options: HookOptions } | null = null;
@@ -48,12 +49,13 @@ export function createHooks(app: App): Hooks {
   async function deliver(url: string, event: Fields, { times = 1, ...options }: HookOptions): Promise<void> {
     const id = randomUUID();
     const body = JSON.stringify(event);
+    const { gzip = false, tries } = options;
     for (let time = 0; time < times; time++) {
-      for (let attempt = 1; attempt <= TRIES; attempt++) {
-        const status = await post(url, { app, id, attempt, body, gzip: options.gzip ?? false });
+      for (let attempt = 1; ; attempt++) {
+        const status = await post(url, { app, id, attempt, body, gzip });
         sent.push({ id, type: String(event["type"]), attempt, status });
-        if (!isWorthAgain(status, attempt)) break;
-        await sleep(options.pauseMs ?? 5);
+        if (!isWorthAgain(status) || attempt >= (tries ?? triesAfter(status))) break;
+        await sleep(PAUSE_MS);
       }
     }
   }
@@ -81,8 +83,10 @@ export function createHooks(app: App): Hooks {
   };
 }
 
-const isWorthAgain = (status: number | null, attempt: number): boolean =>
-  status === null ? attempt < TRIES_WITHOUT_ANSWER : status === 408 || status === 429 || status >= 500;
+const triesAfter = (status: number | null): number => (status === null ? TRIES_WITHOUT_ANSWER : TRIES);
+
+const isWorthAgain = (status: number | null): boolean =>
+  status === null || status === 408 || status === 429 || status >= 500;
 
 type Post = { app: App; id: string; attempt: number; body: string; gzip: boolean };
 

@@ -13,7 +13,7 @@ import type { Message } from "./stream-chat-state.ts";
 type Shown = { id: string; text: string; by: string; reactions: string[]; status: string };
 type Hung = { data: { emoji: string }; author_id: string };
 
-export const PATIENT = { interval: 10, timeout: 15_000 };
+export const PATIENT = { interval: 10, timeout: 60_000 };
 
 type Client = Pick<TestApp, "call">;
 
@@ -72,7 +72,7 @@ export async function mirrored(
   const both = async () =>
     [sorted(shownIn(fake, sessionId) ?? []), sorted(await standsIn(client, sessionId, user))] as const;
   const isShown = async () => isDeepStrictEqual(...(await both()));
-  await until("Stream to show it", isShown, 40_000).catch(async () => {
+  await until("Stream to show it", isShown, 100_000).catch(async () => {
     const [there, here] = await both();
     expect(there).toEqual(here);
   });

@@ -74,7 +74,7 @@ export function say({ db }: Pick<Teller, "db">, { id, owner }: Talk, content: st
 
 /** Waits until the receiver has been told of a conversation up to a revision, and has answered. */
 export async function toldUpTo(receiver: Receiver, id: string, rev: number): Promise<Received[]> {
-  await expect.poll(() => receiver.of(id).at(-1)?.json.data.rev, { interval: 5, timeout: 10_000 }).toBe(rev);
+  await expect.poll(() => receiver.of(id).at(-1)?.json.data.rev, { interval: 5 }).toBe(rev);
   return receiver.of(id);
 }
 

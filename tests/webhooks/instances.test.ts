@@ -48,7 +48,7 @@ describe("two instances on one Postgres", () => {
     const patience = { timeoutMs: 60_000, leaseMs: 120_000 }; // it is not told since a time has run out
     const leaving = await startTeller(url, receiver, patience);
     const talk = await newTalk(leaving);
-    await expect.poll(receiver.open, { interval: 5, timeout: 10_000 }).toBe(1);
+    await expect.poll(receiver.open, { interval: 5 }).toBe(1);
     receiver.behave(() => ({}));
     const staying = await startTeller(url, receiver, patience);
     await leaving.stop(0);

@@ -4,7 +4,7 @@ import { databases } from "../support/databases.ts";
 import { type Receiver, startReceiver, verifies } from "../support/receiver.ts";
 import { SECRET } from "../support/webhook-scene.ts";
 
-const PATIENT = { interval: 5, timeout: 10_000 };
+const PATIENT = { interval: 5, timeout: 60_000 };
 
 describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
   let app: TestApp;
