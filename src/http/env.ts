@@ -51,6 +51,6 @@ export type HttpEnv = {
     idleMs?: number;
     /** The address of the connection: Bun's way to tell, and Node's. */
     address?: () => string | undefined;
-    incoming?: { socket: { remoteAddress?: string | undefined } };
+    incoming?: { socket: { remoteAddress?: string | undefined; destroy?: () => unknown } };
   };
 };

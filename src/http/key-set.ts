@@ -71,7 +71,7 @@ const fetchSet: FetchImplementation = async (...request) => {
     await response.body?.cancel();
     throw new Error(`The key server answered ${response.status}.`);
   }
-  const set = published.safeParse(await response.json());
+  const set = published.safeParse(await response.json().catch(() => undefined));
   if (!set.success) throw new Error("The key server's answer is no set of keys.");
   return Response.json(set.data);
 };

@@ -1,6 +1,7 @@
 import type { Context, TypedResponse } from "hono";
 import type { JSONParsed } from "hono/utils/types";
 import type { HttpEnv } from "./env.ts";
+import { hangUp } from "./hang-up.ts";
 import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { claimStream, holdStream } from "./open-streams.ts";
@@ -39,10 +40,11 @@ export async function answerInParts<T, S extends 200 | 201 = 200>(
 
 async function answer(
   c: Context<HttpEnv>,
-  pieces: AsyncGenerator<string>,
+  made: AsyncGenerator<string>,
   { user, log, status = 200, type = "application/json" }: Answering<200 | 201>,
 ): Promise<Response> {
   const headers = { "Content-Type": type };
+  const pieces = type === "application/json" ? endingItsLine(made) : made;
   const { begun, isWhole } = await beginning(pieces);
   if (isWhole) return c.body(begun, status, headers);
   if (c.req.method === "HEAD") {
@@ -59,10 +61,19 @@ async function answer(
   const failed = (error: unknown) => log.error({ err: error, ...idsOfRequest(c) }, "a long answer broke off");
   const idleMs = c.env?.idleMs ?? IDLE_MS;
   return c.body(
-    writtenOut({ begun, pieces }, { idleMs, failed, done: holdStream(c), heavy: c.get("heavy") }),
+    writtenOut(
+      { begun, pieces },
+      { idleMs, failed, done: holdStream(c), heavy: c.get("heavy"), breakOff: (controller) => hangUp(c, controller) },
+    ),
     status,
     headers,
   );
+}
+
+/** So that a terminal shows its prompt on a line of its own. */
+async function* endingItsLine(pieces: AsyncGenerator<string>): AsyncGenerator<string> {
+  yield* pieces;
+  yield "\n";
 }
 
 async function beginning(pieces: AsyncGenerator<string>): Promise<{ begun: string; isWhole: boolean }> {
@@ -77,12 +88,17 @@ async function beginning(pieces: AsyncGenerator<string>): Promise<{ begun: strin
   return { begun, isWhole: false };
 }
 
-const UNTAKEN = new Error("the client takes nothing");
-
 type Source = { begun: string; pieces: AsyncGenerator<string> };
-type Ending = { idleMs: number; failed(error: unknown): void; done(): void; heavy: Heavy | undefined };
+type Ending = {
+  idleMs: number;
+  failed(error: unknown): void;
+  done(): void;
+  heavy: Heavy | undefined;
+  breakOff(controller: ReadableStreamDefaultController): void;
+};
 
-function writtenOut({ begun, pieces }: Source, { idleMs, failed, done, heavy }: Ending): ReadableStream<Uint8Array> {
+function writtenOut({ begun, pieces }: Source, ending: Ending): ReadableStream<Uint8Array> {
+  const { idleMs, failed, done, heavy, breakOff } = ending;
   const encoder = new TextEncoder();
   let first = begun;
   let isOver = false;
@@ -94,10 +110,10 @@ function writtenOut({ begun, pieces }: Source, { idleMs, failed, done, heavy }: 
     pieces.return(undefined).catch(failed);
     done();
   }
-  const hangUp = (controller: ReadableStreamDefaultController, error: unknown) => {
+  const cutOff = (controller: ReadableStreamDefaultController) => {
     if (isOver) return;
     leave();
-    controller.error(error); // cut off: half an answer must not look like a whole one
+    breakOff(controller);
   };
   const next = async () => {
     if (first === "") return pieces.next();
@@ -108,7 +124,7 @@ function writtenOut({ begun, pieces }: Source, { idleMs, failed, done, heavy }: 
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        idle = setTimeout(() => hangUp(controller, UNTAKEN), idleMs);
+        idle = setTimeout(() => cutOff(controller), idleMs);
       },
       async pull(controller) {
         idle?.refresh();
@@ -120,7 +136,7 @@ function writtenOut({ begun, pieces }: Source, { idleMs, failed, done, heavy }: 
           if (!piece.done) {
             const bytes = encoder.encode(piece.value);
             madePiece(bytes.length);
-            heavy?.hold(pieces, bytes.length, () => hangUp(controller, UNTAKEN));
+            heavy?.hold(pieces, bytes.length, () => cutOff(controller));
             return controller.enqueue(bytes);
           }
           leave();
@@ -128,7 +144,7 @@ function writtenOut({ begun, pieces }: Source, { idleMs, failed, done, heavy }: 
         } catch (error) {
           if (isOver) return;
           failed(error);
-          hangUp(controller, error);
+          cutOff(controller);
         }
       },
       cancel: () => (isOver ? undefined : leave()),

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { HeldToken, HttpEnv, StreamEnd } from "./env.ts";
 import { whenExpired } from "./expiry.ts";
+import { hangUp } from "./hang-up.ts";
 import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
@@ -54,7 +55,8 @@ export function eventStream(
     left();
     over.resolve(end);
   };
-  return c.body(streamOf(texts, { failed, done, until, token: c.get("token"), heavy: c.get("heavy") }), 200, headers);
+  const ending = { failed, done, until, token: c.get("token"), heavy: c.get("heavy") };
+  return c.body(streamOf(texts, { ...ending, breakOff: (controller) => hangUp(c, controller) }), 200, headers);
 }
 
 type Ending = {
@@ -63,11 +65,12 @@ type Ending = {
   until: AbortSignal | undefined;
   token: HeldToken | undefined;
   heavy: Heavy | undefined;
+  breakOff(controller: ReadableStreamDefaultController): void;
 };
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done, until, token, heavy }: Ending,
+  { failed, done, until, token, heavy, breakOff }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -96,7 +99,7 @@ function streamOf(
   }
   function cutOff(controller: ReadableStreamDefaultController): void {
     leave("reader_stalled");
-    controller.error(new Error("the client takes nothing"));
+    breakOff(controller);
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
@@ -136,10 +139,10 @@ function streamOf(
         if (leaving.signal.aborted) return;
         failed(error);
         leave("failed");
-        controller.error(error); // cut off: the client goes on from its last id
+        breakOff(controller); // the client goes on from its last id
       }
     },
-    cancel: () => leave("client_left"),
+    cancel: () => (leaving.signal.aborted ? undefined : leave("client_left")),
   });
 }
 

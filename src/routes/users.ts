@@ -6,7 +6,6 @@ import { listUsers } from "../core/overview.ts";
 import { actorOf } from "../http/actor.ts";
 import { adminOnly } from "../http/auth.ts";
 import { lined, ndjson } from "../http/ndjson.ts";
-import { claimStream } from "../http/open-streams.ts";
 import { afterUser, encodeCursor } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
 import { bodyProblems, callerId, count, json, problems, time } from "../http/schemas.ts";
@@ -110,8 +109,7 @@ export function users({ db, turns, log }: Services) {
   router.openapi(take, async (c) => {
     const actor = actorOf(c, c.req.valid("param").user_id);
     const rows = exportUser(db, actor);
-    claimStream(c, actor.self);
-    return ndjson(c, linesOf(actor, rows), { log });
+    return ndjson(c, linesOf(actor, rows), { user: actor.self, log });
   });
 
   return router;

@@ -175,7 +175,7 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
 
   it.each<[string, KeyAnswer, string]>([
     ["fails", saying(500, "{}"), "The key server answered 500."],
-    ["answers with something else", saying(200, "<html>"), "Failed to parse the JSON Web Key Set"],
+    ["answers with something else", saying(200, "<html>"), "The key server's answer is no set of keys."],
     ["has no key", [], "reachable, has 0 keys"],
     ["is silent", silent, "request timed out"],
   ])("a key server %s", async (_, answer, detail) => {

@@ -130,8 +130,8 @@ describe.each(all)("on $runtime, in a $format log,", ({ runtime, format }) => {
     const log = () => service.lines.join("\n");
     await expect.poll(log, PATIENT).toContain("orphan: ");
     await wire.cut();
-    expect(await call("/chats")).toBe(500);
-    expect(await call("/api/chat/send", { message: TEXT })).toBe(500);
+    expect(await call("/chats")).toBe(503);
+    expect(await call("/api/chat/send", { message: TEXT })).toBe(503);
     expect(await call("/health", undefined, {})).toBe(503);
     await wire.mend();
     expect(service.exitCode()).toBeNull();

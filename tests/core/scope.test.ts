@@ -48,7 +48,7 @@ function slotsIn(text: string, slots: string): string {
 }
 
 const declared: Declared[] = sources.flatMap(({ file, text }) =>
-  [...text.matchAll(/const (\w+)(?:: [^=]+)? = statement\(\s*(\[[^\]]*\]|\w+)[\s\S]*?\n(?:\}\)|\));/g)].map(
+  [...text.matchAll(/const (\w+)(?:: [^=]+)? = statement\(\s*(?!slots\b)(\[[^\]]*\]|\w+)[\s\S]*?\n(?:\}\)|\));/g)].map(
     ([all, name = "", slots = ""]) => ({ name, file, slots: slotsIn(text, slots), text: all }),
   ),
 );
@@ -57,9 +57,20 @@ const ofCallers = declared.filter(({ file }) => !(file in PROCESS));
 
 describe("statements", () => {
   it("are all found here", () => {
-    const calls = sources.flatMap(({ text }) => text.match(/= statement\(/g) ?? []);
+    const calls = sources.flatMap(({ text }) => text.match(/= statement\(\s*(?!slots\b)/g) ?? []);
     expect(declared).toHaveLength(calls.length);
     expect(calls.length).toBeGreaterThan(30);
+  });
+
+  it("that read a thread in parts are made with a scope, each of them", () => {
+    const { text } = sources.find(({ file }) => file === "core/thread-parts.ts") ?? { text: "" };
+    const made = [...text.matchAll(/partsOf\(\{[\s\S]*?\n\s*\}\);/g)].map(([all]) => all);
+    expect(made.length).toBe(text.match(/partsOf\(\{/g)?.length);
+    for (const one of made) {
+      expect(one).toContain("inScope(db, $)");
+      expect(one).toMatch(/slots: (\[\.\.\.scopeSlots,|betweenSlots,)/);
+    }
+    expect(text).toContain("const betweenSlots = [...scopeSlots,");
   });
 
   it("say whose rows they touch, unless they are the process's own or stand behind a guard that says so", () => {

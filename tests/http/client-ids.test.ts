@@ -60,13 +60,18 @@ describe.each(databases)("a chat under an id of the client's own, on $database",
     expect(said.json).toMatchObject({ chat_id: shouted, conversation_id: chat_id });
   });
 
-  it.each([["x".repeat(256)], [""]])("is refused under an id that is too long or none", async (chat_id) => {
-    expectProblem(await say(people.alice, chat_id, "Hello"), 422, "validation_failed");
-    expectProblem(
-      await call("POST", "/api/v1/chat/message", { chat_id, content: "Hi" }, people.alice),
-      422,
-      "validation_failed",
-    );
+  it("is refused under an id that is too long, and where one is needed under none", async () => {
+    const long = "x".repeat(256);
+    expectProblem(await say(people.alice, long, "Hello"), 422, "validation_failed");
+    for (const chat_id of [long, ""]) {
+      const sent = await call("POST", "/api/v1/chat/message", { chat_id, content: "Hi" }, people.alice);
+      expectProblem(sent, 422, "validation_failed");
+    }
+  });
+
+  it("is a new one of ours where the id is empty", async () => {
+    const said = await say(people.alice, "", "Hello");
+    expect([said.status, said.json.chat_id]).toEqual([200, said.json.conversation_id]);
   });
 
   it("is each user's own: somebody else's id, ours or theirs, is like one that nobody has", async () => {

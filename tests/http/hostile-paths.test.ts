@@ -4,7 +4,18 @@ import { as, read, SECRET } from "../support/app.ts";
 import { useApp } from "../support/http-setup.ts";
 
 /** What a token is not asked for, and what it answers. */
-const OPEN = ["/", "/health", "/health/live", "/health/ready", "/api/v1/health", "/docs", "/redoc", "/openapi.json"];
+const OPEN = [
+  "/",
+  "/health",
+  "/health/live",
+  "/health/ready",
+  "/api/v1/health",
+  "/docs",
+  "/docs/",
+  "/redoc",
+  "/redoc/",
+  "/openapi.json",
+];
 
 describe("a path that no server has put in order before", () => {
   const parts = useApp({ JWT_SECRET: SECRET });

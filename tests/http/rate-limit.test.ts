@@ -81,7 +81,15 @@ describe("a rate of 4 requests an hour", () => {
         (who) =>
           parts.app.request("/chat", { method: "POST", body: "x", headers: { ...who, "content-type": "text/plain" } }),
       ],
-      [413, (who) => parts.app.request("/chat", { method: "POST", body: "x".repeat(1_048_577), headers: who })],
+      [
+        413,
+        (who) =>
+          parts.app.request("/chat", {
+            method: "POST",
+            body: "x".repeat(1_048_577),
+            headers: { ...who, "content-type": "application/json" },
+          }),
+      ],
     ];
     for (const [status, ask] of asked) {
       const called = await ask(await newUser());

@@ -18,7 +18,7 @@ it("runs alone: an empty folder in, its database and nothing else out", async ()
   expect((await script.text()).length).toBeGreaterThan(1_000_000);
   service.signal("SIGTERM");
   await expect.poll(service.exitCode, PATIENT).toBe(0);
-  expect(readdirSync(folder)).toEqual(["parley.db"]);
+  expect(readdirSync(folder)).toEqual(["parley.db", "parley.db.lock"]); // the latter empty
 });
 
 it("takes from the folder that it runs in no code and no setting but what `.env` says", async () => {

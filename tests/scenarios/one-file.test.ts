@@ -84,7 +84,7 @@ describe.each(["node", "bun", "binary"] as const)("on %s a SQLite file", { timeo
     const file = join(freshFolder(), "parley.db");
     const service = await serviceOn(runtime, file);
     renameSync(file, `${file}.aside`);
-    expect((await send(service)).status).toBe(503);
+    await expect.poll(async () => (await send(service)).status, PATIENT).toBe(503);
     renameSync(`${file}.aside`, file);
     await expect.poll(async () => (await send(service)).status, PATIENT).toBe(200);
     await expect.poll(async () => (await ready(service)).status, PATIENT).toBe("ready");

@@ -145,7 +145,11 @@ describe.each(allWorlds)("on $runtime with $database", ({ runtime, fresh }) => {
     const id = `trace-${crypto.randomUUID()}`;
     await call("POST", "/api/chat/send", { message: "a secret of the heart" }, { "x-request-id": id });
     await call("GET", "/chats/nonsense", undefined, { "x-request-id": id });
-    const lines = () => service.logged.filter((line) => line.includes(id)).map((line) => JSON.parse(line));
+    const lines = () =>
+      service.logged
+        .filter((line) => line.includes(id))
+        .map((line) => JSON.parse(line))
+        .filter(({ msg }) => msg === "request");
     await expect.poll(() => lines().length, PATIENT).toBe(2);
     expect(lines()).toMatchObject([
       { request_id: id, route: "/api/chat/send", status: 200, ms: expect.any(Number) },

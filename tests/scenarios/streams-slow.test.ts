@@ -7,10 +7,10 @@ import { hasProc, markedEnv, memoryOf, pidOf } from "../support/story-process.ts
 import { createGate } from "../support/stream-gate.ts";
 import { type Reading, readStream } from "../support/stream-reader.ts";
 
-const PIECE = "0123456789abcde\n".repeat(65_536);
+const PIECE = "0123456789abcde\n".repeat(20_000);
 const PIECES = Array.from({ length: 12 }, (_, i) => `${i}:${PIECE}`);
 const LONG = PIECES.join("");
-const SLOW = 30;
+const SLOW = 90;
 /** What so many may cost together, in bytes: a third of what there is for them; a socket takes a quarter by itself. */
 const MAY_COST = (SLOW * LONG.length) / 3;
 
