@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isConflict } from "../../src/db/db.ts";
-import { openClient, openTransactions, postgresDb } from "../../src/db/postgres.ts";
+import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
 import { freshPostgres } from "../support/databases.ts";
 import { refusal, useDatabase } from "../support/db-handles.ts";
 import { nextId } from "../support/db-ids.ts";
@@ -69,8 +69,7 @@ describe("a batch on Postgres that waits for somebody's lock", () => {
   });
 
   it("makes a ping fail in its time where it holds the only connection, and no longer", async () => {
-    const client = await openClient(handles.url, 1);
-    const narrow = postgresDb(client, openTransactions(handles.url, 1));
+    const narrow = await openDatabase(parseDatabaseUrl(handles.url), { poolMax: 3 });
     const { put, raise } = marksOf();
     const id = nextId();
     await handles.db.batch([put(id)]);
