@@ -24,7 +24,8 @@ export type Pools = {
   close(): Promise<void>;
 };
 
-type Clients = { statements: postgres.Sql; transactions: postgres.Sql };
+/** `running` are the transactions that have a connection or wait for one, in their order. */
+type Clients = { statements: postgres.Sql; transactions: postgres.Sql; running: Set<object> };
 /** One try; `move` ends it where nothing of it was sent yet, so that it is tried with the new connections. */
 type Try = { move(): void };
 
@@ -45,7 +46,7 @@ const moved = Object.assign(new Error("the connections were renewed before this 
  */
 export function openPools(
   server: Server,
-  sizes: Pick<Sizes, keyof Clients>,
+  sizes: Pick<Sizes, "statements" | "transactions">,
   adapt: (client: postgres.Sql) => void,
 ): Pools {
   const { timeoutMs } = server;
@@ -59,7 +60,7 @@ export function openPools(
       clientOf(server, { max, idle_timeout: IDLE_S }),
     ) as [postgres.Sql, postgres.Sql];
     for (const client of [statements, transactions]) adapt(client);
-    return { statements, transactions };
+    return { statements, transactions, running: new Set() };
   }
 
   function renew(old: Clients, pauseMs = RENEW_PAUSE_MS): void {
@@ -70,8 +71,7 @@ export function openPools(
     for (const one of [...tries]) one.move();
   }
 
-  /** Waits for one try. `isSent` tells whether the server may have had any of it, and `drop` sees to it that it gets nothing more. */
-  function wait<R>(used: Clients, work: Promise<R>, { leftMs, isSent, drop }: Running): Promise<R> {
+  function wait<R>(used: Clients, work: Promise<R>, { leftMs, isUntouched, hasConnection, drop }: Running): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const end = (settle: () => void) => {
         clearTimeout(timer);
@@ -79,15 +79,14 @@ export function openPools(
         settle();
       };
       const move = () => {
-        if (isSent()) return;
+        if (!isUntouched()) return;
         drop();
         end(() => reject(moved));
       };
       const timer = setTimeout(() => {
-        const wasSent = isSent();
+        if (hasConnection()) renew(used, timeoutMs); // which has fallen silent
         drop();
         end(() => reject(tooLate(timeoutMs)));
-        if (wasSent) renew(used, timeoutMs); // its connection has fallen silent
       }, leftMs);
       const one = { move };
       tries.add(one);
@@ -104,7 +103,7 @@ export function openPools(
       if (closed) throw new Error("the database is closed"); // the driver would wait for ever
       const used = clients;
       try {
-        return await attempt(used, until - performance.now());
+        return await attempt(used, Math.max(1, until - performance.now()));
       } catch (error) {
         heed(error, used);
         await pauseAfter(error, n, until);
@@ -123,24 +122,34 @@ export function openPools(
     statement: <R>(start: (client: postgres.Sql) => PromiseLike<R>) =>
       persist<R>((used, leftMs) => {
         const query = start(used.statements) as Query<R>;
-        const isSent = () => query.state !== null;
-        return wait(used, query.catch(afterItsClose), { leftMs, isSent, drop: () => disarm(query) });
+        const isUntouched = () => query.state === null;
+        const hasConnection = () => query.state !== null;
+        return wait(used, query.catch(afterItsClose), {
+          leftMs,
+          isUntouched,
+          hasConnection,
+          drop: () => disarm(query),
+        });
       }),
     transaction: (work) =>
       persist((used, leftMs) => {
-        const at = { isSent: false, isDropped: false };
+        const at = { isBegun: false, isDropped: false };
+        used.running.add(at);
         const done = used.transactions.begin("isolation level read committed", async (transaction) => {
           if (at.isDropped) throw moved;
-          at.isSent = true;
+          at.isBegun = true;
           const result = await keptFromRollback(work(transaction));
           if (at.isDropped) throw tooLate(timeoutMs); // whoever asked was told so: nothing of it is kept
           return result;
         });
-        const drop = () => {
-          at.isDropped = true;
+        const running = {
+          leftMs,
+          isUntouched: () => !at.isBegun,
+          hasConnection: () => [...used.running].indexOf(at) < sizes.transactions,
+          drop: () => Object.assign(at, { isDropped: true }),
         };
-        const running = { leftMs, isSent: () => at.isSent, drop };
-        return wait(used, done.catch(afterItsClose) as ReturnType<typeof work>, running);
+        const over = done.finally(() => used.running.delete(at)).catch(afterItsClose);
+        return wait(used, over as ReturnType<typeof work>, running);
       }),
     renew: () => renew(clients),
     async close() {
@@ -151,7 +160,8 @@ export function openPools(
   };
 }
 
-type Running = { leftMs: number; isSent(): boolean; drop(): void };
+/** One try: whether the server has had nothing of it that counts, and what sees to it that it gets nothing more. */
+type Running = { leftMs: number; isUntouched(): boolean; hasConnection(): boolean; drop(): void };
 
 /** The driver's query; it has the state of a connection once it is given to one. */
 type Query<R> = Promise<R> & { state: unknown; strings: string[]; args: unknown[] };
