@@ -31,6 +31,8 @@ type Try = { move(): void };
 
 const CLOSE_TIMEOUT_S = 5;
 const IDLE_S = 60;
+/** A pooler gives the connection away at the end of one statement, though the next was sent already. */
+const ALONE = { max_pipeline: 0 };
 /** The old connections of a pool are busy for a while after it was renewed; more often they would pile up. */
 const RENEW_PAUSE_MS = 1_000;
 const RACES = 5;
@@ -56,9 +58,8 @@ export function openPools(
   let closed = false;
 
   function make(): Clients {
-    const [statements, transactions] = [sizes.statements, sizes.transactions].map((max) =>
-      clientOf(server, { max, idle_timeout: IDLE_S }),
-    ) as [postgres.Sql, postgres.Sql];
+    const statements = clientOf(server, { max: sizes.statements, idle_timeout: IDLE_S, ...(server.isPooled && ALONE) });
+    const transactions = clientOf(server, { max: sizes.transactions, idle_timeout: IDLE_S });
     for (const client of [statements, transactions]) adapt(client);
     return { statements, transactions, running: new Set() };
   }

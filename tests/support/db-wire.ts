@@ -25,16 +25,18 @@ export type Wire = {
   lose(how: Loss): void;
   /** From now on the connections that are open carry nothing more, and stay open; new ones are as ever. */
   freeze(): void;
+  /** New connections go to another address from now on. */
+  lead(url: string): void;
   /** How many connections there are. */
   open(): number;
 };
 
 /** The address of `url` by way of a proxy, whose connections can be lost or fall silent all at once. */
 export async function startWire(url: string): Promise<Wire> {
-  const { hostname, port } = new URL(url);
+  let target = new URL(url);
   const pairs = new Map<Socket, Socket>();
   const own = await listen((client) => {
-    const server = connect(Number(port), hostname).on("error", () => client.destroy());
+    const server = connect(Number(target.port), target.hostname).on("error", () => client.destroy());
     pairs.set(client, server);
     client.on("close", () => {
       pairs.delete(client);
@@ -55,6 +57,9 @@ export async function startWire(url: string): Promise<Wire> {
         client.unpipe(server).pause();
         server.unpipe(client).pause();
       }
+    },
+    lead(to) {
+      target = new URL(to);
     },
     open: () => pairs.size,
   };
