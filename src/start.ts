@@ -108,12 +108,11 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
       const inboxLeft = orAfter(lastMs, Promise.resolve(streamInbox?.stop(LEAVING_MS)));
       await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000, lastMs), inboxLeft]);
       stopUpkeep();
-      await orAfter(lastMs, stopRetention());
       watch.stop();
       desks.stop();
       // A client that never ends its request ends here.
       const left = Promise.race([closed, sleep(LEAVING_MS)]);
-      await orAfter(lastMs, Promise.all([webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]));
+      await orAfter(lastMs, Promise.all([stopRetention(), webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]));
       await transport.close();
       await orAfter(LEAVING_MS, bus.close());
       await redis?.close();

@@ -3,6 +3,7 @@ import type postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
 import { refuseForeignJournal, refuseForeignPostgres } from "./foreign.ts";
 import { openJournal, readJournal, record } from "./journal.ts";
+import { codeOf, NO_PRIVILEGE } from "./postgres-errors.ts";
 
 export type Migration = { tag: string; when: number; sha256: string; sql: readonly string[] };
 
@@ -73,7 +74,7 @@ export async function migratePostgres(
   const known = hashesOf(list);
   const before = await readJournal(client, known);
   if (!before.isShared && before.applied.length > 0 && pending(list, before.applied).length === 0) return [];
-  return client.begin(async (tx) => {
+  const done = client.begin(async (tx) => {
     await tx.unsafe("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0");
     await tx`select pg_advisory_xact_lock(${LOCK})`;
     const journal = await readJournal(tx, known);
@@ -86,6 +87,15 @@ export async function migratePostgres(
     }
     return due.map(({ tag }) => tag);
   });
+  return done.catch(sayWhoMay);
+}
+
+function sayWhoMay(error: unknown): never {
+  if (codeOf(error) !== NO_PRIVILEGE) throw error;
+  throw new Error(
+    "migrations are pending, and this role may not create tables: grant it CREATE on its schema, or run `parley migrate` as a role that may",
+    { cause: error },
+  );
 }
 
 /** Generated foreign keys name the schema public, wherever the tables are. */
