@@ -26,8 +26,9 @@ export type Pools = {
 
 /** `running` are the transactions that have a connection or wait for one, in their order. */
 type Clients = { statements: postgres.Sql; transactions: postgres.Sql; running: Set<object> };
-/** One try; `move` ends it where nothing of it was sent yet, so that it is tried with the new connections. */
-type Try = { move(): void };
+/** What is waited for: until when, whether the server has had nothing of it that counts, and what takes the rest back. */
+type Work = { until: number; isUntouched(): boolean; hasConnection(): boolean; drop(): void };
+type Try = { used: Clients; work: Work; reject(error: unknown): void };
 
 const CLOSE_TIMEOUT_S = 5;
 const IDLE_S = 60;
@@ -35,6 +36,7 @@ const IDLE_S = 60;
 const ALONE = { max_pipeline: 0 };
 /** The old connections of a pool are busy for a while after it was renewed; more often they would pile up. */
 const RENEW_PAUSE_MS = 1_000;
+const SWEEP_MS = 250;
 const RACES = 5;
 const RACE_PAUSE_MS = 10;
 const CROWD_PAUSE_MS = 100;
@@ -69,42 +71,53 @@ export function openPools(
     renewedAt = performance.now();
     clients = make();
     for (const client of [old.statements, old.transactions]) void client.end({ timeout: timeoutMs / 1000 });
-    for (const one of [...tries]) one.move();
+    for (const one of [...tries]) if (one.work.isUntouched()) giveUp(one, moved);
   }
 
-  function wait<R>(used: Clients, work: Promise<R>, { leftMs, isUntouched, hasConnection, drop }: Running): Promise<R> {
-    return new Promise<R>((resolve, reject) => {
-      const end = (settle: () => void) => {
-        clearTimeout(timer);
+  function wait<R>(used: Clients, query: Promise<R>, work: Work): Promise<R> {
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    const one = { used, work, reject };
+    tries.add(one);
+    query.then(
+      (result) => {
         tries.delete(one);
-        settle();
-      };
-      const move = () => {
-        if (!isUntouched()) return;
-        drop();
-        end(() => reject(moved));
-      };
-      const timer = setTimeout(() => {
-        if (hasConnection()) renew(used, timeoutMs); // which has fallen silent
-        drop();
-        end(() => reject(tooLate(timeoutMs)));
-      }, leftMs);
-      const one = { move };
-      tries.add(one);
-      work.then(
-        (result) => end(() => resolve(result)),
-        (error) => end(() => reject(error)),
-      );
-    });
+        resolve(result);
+      },
+      (error) => {
+        tries.delete(one);
+        afterItsClose(error).catch(reject);
+      },
+    );
+    return promise;
   }
 
-  async function persist<R>(attempt: (used: Clients, leftMs: number) => Promise<R>): Promise<R> {
+  /** Ends a try, of which nothing more is done. */
+  function giveUp(one: Try, error: Error): void {
+    tries.delete(one);
+    one.work.drop();
+    one.reject(error);
+  }
+
+  // One timer for all: one of its own for each statement costs as much as all else here.
+  const timer = setInterval(
+    () => {
+      const now = performance.now();
+      for (const one of tries) {
+        if (now < one.work.until) continue;
+        if (one.work.hasConnection()) renew(one.used, timeoutMs); // which has fallen silent
+        giveUp(one, tooLate(timeoutMs));
+      }
+    },
+    Math.min(SWEEP_MS, timeoutMs / 10),
+  ).unref();
+
+  async function persist<R>(attempt: (used: Clients, until: number) => Promise<R>): Promise<R> {
     const until = performance.now() + timeoutMs;
     for (let n = 0; ; n++) {
       if (closed) throw new Error("the database is closed"); // the driver would wait for ever
       const used = clients;
       try {
-        return await attempt(used, Math.max(1, until - performance.now()));
+        return await attempt(used, until);
       } catch (error) {
         heed(error, used);
         await pauseAfter(error, n, until);
@@ -121,19 +134,14 @@ export function openPools(
 
   return {
     statement: <R>(start: (client: postgres.Sql) => PromiseLike<R>) =>
-      persist<R>((used, leftMs) => {
+      persist<R>((used, until) => {
         const query = start(used.statements) as Query<R>;
         const isUntouched = () => query.state === null;
         const hasConnection = () => query.state !== null;
-        return wait(used, query.catch(afterItsClose), {
-          leftMs,
-          isUntouched,
-          hasConnection,
-          drop: () => disarm(query),
-        });
+        return wait(used, query, { until, isUntouched, hasConnection, drop: () => disarm(query) });
       }),
     transaction: (work) =>
-      persist((used, leftMs) => {
+      persist((used, until) => {
         const at = { isBegun: false, isDropped: false };
         used.running.add(at);
         const done = used.transactions.begin("isolation level read committed", async (transaction) => {
@@ -144,25 +152,23 @@ export function openPools(
           return result;
         });
         const running = {
-          leftMs,
+          until,
           isUntouched: () => !at.isBegun,
           hasConnection: () => [...used.running].indexOf(at) < sizes.transactions,
           drop: () => Object.assign(at, { isDropped: true }),
         };
-        const over = done.finally(() => used.running.delete(at)).catch(afterItsClose);
+        const over = done.finally(() => used.running.delete(at));
         return wait(used, over as ReturnType<typeof work>, running);
       }),
     renew: () => renew(clients),
     async close() {
       closed = true;
+      clearInterval(timer);
       const { statements, transactions } = clients;
       await Promise.all([statements, transactions].map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
     },
   };
 }
-
-/** One try: whether the server has had nothing of it that counts, and what sees to it that it gets nothing more. */
-type Running = { leftMs: number; isUntouched(): boolean; hasConnection(): boolean; drop(): void };
 
 /** The driver's query; it has the state of a connection once it is given to one. */
 type Query<R> = Promise<R> & { state: unknown; strings: string[]; args: unknown[] };
