@@ -34,3 +34,14 @@ describe("a Postgres server that turns read-only, as after a failover", () => {
     expect(await read(db)).toHaveLength(6);
   });
 });
+
+describe("an address of several Postgres servers", () => {
+  it("leads to the one that is there", async () => {
+    const { port, pathname } = new URL(await freshPostgres());
+    const url = `postgres://postgres:postgres@127.0.0.1:1,127.0.0.1:${port}${pathname}`;
+    const db = closing(await openDatabase(parseDatabaseUrl(url)));
+    const { put, read } = marksOf();
+    await Promise.all(Array.from({ length: 20 }, () => db.batch([put(nextId()), put(nextId())])));
+    expect(await read(db)).toHaveLength(40);
+  });
+});
