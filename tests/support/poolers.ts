@@ -14,6 +14,8 @@ const find = (name: string) =>
 
 export const pgbouncer = find("pgbouncer");
 export const haproxy = find("haproxy");
+if (!pgbouncer || !haproxy)
+  console.warn("SKIPPED: pgbouncer or haproxy is not on this machine, so Postgres is not tried behind it");
 
 /** A folder that another user may read. */
 function folderFor(files: Record<string, string>): string {
