@@ -28,7 +28,7 @@ import {
   windows,
 } from "./config-values.ts";
 import { unheededIn } from "./db/address.ts";
-import type { DatabaseAddress } from "./db/index.ts";
+import { type DatabaseAddress, POOL_LEAST, POOL_MAX, TIMEOUT_MS } from "./db/index.ts";
 import { serviceKeys } from "./http/service-keys.ts";
 import { GROQ_BASE_URL } from "./models/groq.ts";
 import { OPENAI_BASE_URL } from "./models/openai.ts";
@@ -55,6 +55,8 @@ const environment = z.object({
     .default("sqlite:///./parley.db")
     .transform(databaseAddress)
     .register(secrets, { secret: "in the address" }),
+  DATABASE_TIMEOUT_MS: whole(100, 600_000).default(TIMEOUT_MS),
+  DATABASE_POOL_MAX: whole(POOL_LEAST, 10_000).default(POOL_MAX),
   SQLITE_SYNCHRONOUS: z.enum(["full", "normal"], { error: "must be full or normal" }).default("full"),
   JWT_SECRET: z
     .string()

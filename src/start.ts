@@ -10,7 +10,7 @@ import { drainTurns } from "./core/launch.ts";
 import { createLive, type Live, type TurnDeps } from "./core/live.ts";
 import type { Bus } from "./core/notes.ts";
 import { startRetention } from "./core/retention.ts";
-import { sleep } from "./core/time.ts";
+import { orAfter, sleep } from "./core/time.ts";
 import { heedCancellations, startUpkeep } from "./core/upkeep.ts";
 import { createWatch } from "./core/watch.ts";
 import { announcing } from "./db/announcing.ts";
@@ -56,6 +56,9 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
   const db = await openDatabase(config.DATABASE_URL, {
     synchronous: config.SQLITE_SYNCHRONOUS,
     alone: true,
+    timeoutMs: config.DATABASE_TIMEOUT_MS,
+    poolMax: config.DATABASE_POOL_MAX,
+    told: (line) => log.info(line),
     webhook: config.webhook !== null,
     stream: config.stream !== null,
     kept: (file) => log.info({ file }, "migrations are pending: the database as it was before them is kept"),
@@ -100,16 +103,18 @@ export async function startOver(database: Db, config: Config, log: Logger): Prom
     async stop(closed) {
       phase = "draining";
       leaving.abort();
-      await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000), streamInbox?.stop(LEAVING_MS)]);
+      // A database that answers nothing must not keep the process: all of it ends in its time.
+      const lastMs = config.DATABASE_TIMEOUT_MS + LEAVING_MS;
+      const inboxLeft = orAfter(lastMs, Promise.resolve(streamInbox?.stop(LEAVING_MS)));
+      await Promise.all([drainTurns(live, config.DRAIN_TIMEOUT_S * 1000, lastMs), inboxLeft]);
       stopUpkeep();
-      await stopRetention();
       watch.stop();
       desks.stop();
       // A client that never ends its request ends here.
       const left = Promise.race([closed, sleep(LEAVING_MS)]);
-      await Promise.all([webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]);
+      await orAfter(lastMs, Promise.all([stopRetention(), webhook?.stop(LEAVING_MS), stream?.stop(LEAVING_MS), left]));
       await transport.close();
-      await bus.close();
+      await orAfter(LEAVING_MS, bus.close());
       await redis?.close();
       await db.close();
     },

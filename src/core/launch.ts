@@ -4,7 +4,7 @@ import { createProgress, type Standing } from "./progress.ts";
 import { isOpen } from "./rows.ts";
 import { runTurn } from "./run.ts";
 import { waitForSlot } from "./slot.ts";
-import { sleep } from "./time.ts";
+import { orAfter } from "./time.ts";
 import { logEnd, namesOf } from "./turn-log.ts";
 
 type Startable = Omit<LiveTurn, "stop" | "ended" | "progress" | "spent"> &
@@ -64,13 +64,17 @@ function standingOf(ended: Ended, { n, text }: Standing): Partial<Standing> {
   return { n: Math.max(goesOn ? n : n + 1, turn.restarts), text: content, ended };
 }
 
-/** Resolves when every turn of this process has ended, or after `ms`; what then still runs is stopped, its text kept. */
-export async function drainTurns(live: Live, ms: number): Promise<void> {
+/** What a stopped turn gets to store its text where nothing is said of it, in milliseconds. */
+const STORE_MS = 11_500;
+
+/**
+ * Resolves when every turn of this process has ended, or after `ms`; what then still runs is stopped, its text kept. For
+ * that it gets `storeMs`: a database may not answer, and the next process closes what this one could not.
+ */
+export async function drainTurns(live: Live, ms: number, storeMs = STORE_MS): Promise<void> {
   live.leaving = true;
   const ended = Promise.allSettled([...live.turns.values()].map((turn) => turn.ended));
-  const late = new AbortController();
-  await Promise.race([ended, sleep(ms, late.signal)]);
-  late.abort();
+  await orAfter(ms, ended);
   for (const turn of live.turns.values()) turn.stop.abort(LEAVING);
-  await ended;
+  await orAfter(storeMs, ended);
 }

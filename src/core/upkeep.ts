@@ -92,7 +92,7 @@ async function saveOne({ db, log }: TurnDeps, { turnId, answerId, progress, stop
   if (saved.n === n && saved.offset === content.length) return;
   const restarted = saved.n === n ? [] : [step(writeRestarts, { turnId, n })];
   try {
-    await db.batch([guard(writeText, { answerId, content }), ...restarted]);
+    await db.batch([...restarted, guard(writeText, { answerId, content })]); // the turn first, as everybody locks them
     progress.saved = { n, offset: content.length };
   } catch (error) {
     if (isConflict(error)) stop.abort(CANCELLED);

@@ -5,10 +5,15 @@ import { refuseUnfit } from "./inspect.ts";
 import { isBehind, migratePostgres, migrateSqlite } from "./migrate.ts";
 import { bornFor } from "./outbox-tables.ts";
 import * as postgres from "./postgres.ts";
+import { clientOf, meet, TIMEOUT_MS } from "./postgres-server.ts";
+import { linesOf } from "./postgres-sizes.ts";
 import * as sqlite from "./sqlite.ts";
 import { holdFile } from "./sqlite-file.ts";
 
 export { type DatabaseAddress, parseDatabaseUrl } from "./address.ts";
+
+export { TIMEOUT_MS } from "./postgres-server.ts";
+export { POOL_LEAST, POOL_MAX } from "./postgres-sizes.ts";
 
 type OpenOptions = {
   synchronous?: sqlite.Synchronous;
@@ -17,6 +22,11 @@ type OpenOptions = {
   /** Whether there is a webhook, or Stream Chat, to tell of what is made from now on. */
   webhook?: boolean;
   stream?: boolean;
+  /** How long a statement may take on Postgres, in milliseconds, and how many connections there may be. */
+  timeoutMs?: number;
+  poolMax?: number;
+  /** Told in a line what is made of a Postgres server that has a pooler before it, or few connections. */
+  told?: (line: string) => void;
   /** Told of the file in which the database is kept as it was, where migrations are pending. */
   kept?: (file: string) => void;
   /** Told when a SQLite file turns out to be deleted or replaced under the service, and when it is back. */
@@ -26,15 +36,24 @@ type OpenOptions = {
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
 export async function openDatabase(
   address: DatabaseAddress,
-  { synchronous = "full", alone = false, kept = () => {}, moved = () => {}, ...outlets }: OpenOptions = {},
+  {
+    synchronous = "full",
+    alone = false,
+    kept = () => {},
+    moved = () => {},
+    timeoutMs = TIMEOUT_MS,
+    told = () => {},
+    ...options
+  }: OpenOptions = {},
 ): Promise<Db> {
-  const born = bornFor(outlets);
+  const born = bornFor(options);
   if (address.dialect === "sqlite") {
     const { client, letGo } = migratedSqlite(address.path, { synchronous, alone, kept });
     return sqlite.sqliteDb(client, { born, letGo, moved });
   }
-  const { client } = await migratedPostgres(address.url);
-  return postgres.postgresDb(client, postgres.openTransactions(address.url), born);
+  const { server } = await migratedPostgres(address.url, timeoutMs);
+  for (const line of linesOf(server, options.poolMax)) told(line);
+  return postgres.postgresDb(server, { ...options, born });
 }
 
 /**
@@ -48,9 +67,7 @@ export async function migrateDatabase(address: DatabaseAddress, kept: (file: str
     letGo?.();
     return applied;
   }
-  const { client, applied } = await migratedPostgres(address.url);
-  await client.end();
-  return applied;
+  return (await migratedPostgres(address.url, TIMEOUT_MS)).applied;
 }
 
 type Opening = Required<Pick<OpenOptions, "synchronous" | "kept">> & { alone: boolean | "to migrate" };
@@ -72,12 +89,12 @@ function migratedSqlite(path: string, { synchronous, alone, kept }: Opening) {
   }
 }
 
-async function migratedPostgres(url: string) {
-  const client = await postgres.openClient(url);
+async function migratedPostgres(url: string, timeoutMs: number) {
+  const server = await meet(url, timeoutMs);
+  const client = clientOf(server, { max: 1 });
   try {
-    return { client, applied: await migratePostgres(client) };
-  } catch (error) {
-    await client.end();
-    throw error;
+    return { server, applied: await migratePostgres(client) };
+  } finally {
+    await client.end({ timeout: 0 });
   }
 }

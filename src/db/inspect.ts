@@ -1,12 +1,15 @@
 import { accessSync, constants, existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import Database from "better-sqlite3";
+import type postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
 import type { DatabaseAddress } from "./address.ts";
 import { openToLook, PATIENCE_MS, refuseForeignPostgres, refuseForeignTables } from "./foreign.ts";
-import { appliedOn, pending } from "./migrate.ts";
+import { readJournal } from "./journal.ts";
+import { appliedOn, hashesOf, pending } from "./migrate.ts";
 import { connectTo } from "./postgres-address.ts";
 import { codeOf, MISSING_DATABASE } from "./postgres-errors.ts";
+import { within } from "./within.ts";
 
 const PATIENCE_S = 5;
 
@@ -67,20 +70,20 @@ function takeWriteLock(path: string): void {
 async function inspectPostgres(url: string): Promise<Inspection> {
   const client = connectTo(url, { max: 1, connect_timeout: PATIENCE_S, onnotice: () => {} });
   try {
-    const [there] = await client`select to_regclass('drizzle.__drizzle_migrations') is not null as found`;
-    const rows = there?.["found"]
-      ? await client<{ hash: string }[]>`select hash from drizzle.__drizzle_migrations`
-      : [];
-    const applied = rows.map((row) => row.hash);
-    const state = stateOf(migrations.postgres, applied);
-    await refuseForeignPostgres(client, migrations.postgres, applied);
-    return state;
+    return await within(PATIENCE_S * 1000, lookAt(client));
   } catch (error) {
     if (codeOf(error) === MISSING_DATABASE) return { exists: false };
     throw error;
   } finally {
     await client.end({ timeout: 1 });
   }
+}
+
+async function lookAt(client: postgres.Sql): Promise<Inspection> {
+  const { applied } = await readJournal(client, hashesOf(migrations.postgres));
+  const state = stateOf(migrations.postgres, applied);
+  await refuseForeignPostgres(client, migrations.postgres, applied);
+  return state;
 }
 
 function stateOf(list: (typeof migrations)["sqlite"], applied: readonly string[]): Inspection {

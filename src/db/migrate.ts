@@ -2,6 +2,8 @@ import type Database from "better-sqlite3";
 import type postgres from "postgres";
 import { migrations } from "../../drizzle/migrations.ts";
 import { refuseForeignJournal, refuseForeignPostgres } from "./foreign.ts";
+import { openJournal, readJournal, record } from "./journal.ts";
+import { codeOf, NO_PRIVILEGE } from "./postgres-errors.ts";
 
 export type Migration = { tag: string; when: number; sha256: string; sql: readonly string[] };
 
@@ -61,32 +63,51 @@ export function appliedOn(client: Database.Database): string[] {
   return isThere ? (client.prepare("select hash from __drizzle_migrations").pluck().all() as string[]) : [];
 }
 
-/** The same on Postgres. One transaction holds the lock, so that of several starters one migrates and the others wait. */
+/**
+ * The same on Postgres. One transaction holds the lock, so that of several starters one migrates and the others wait; a
+ * database that has everything is only read. A migration has all the time that it needs.
+ */
 export async function migratePostgres(
   client: postgres.Sql,
   list: readonly Migration[] = migrations.postgres,
 ): Promise<string[]> {
-  return client.begin(async (tx) => {
+  const known = hashesOf(list);
+  const before = await readJournal(client, known);
+  if (!before.isShared && before.applied.length > 0 && pending(list, before.applied).length === 0) return [];
+  const done = client.begin(async (tx) => {
+    await tx.unsafe("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0");
     await tx`select pg_advisory_xact_lock(${LOCK})`;
-    await tx.unsafe("create schema if not exists drizzle");
-    await tx.unsafe(
-      "create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)",
-    );
-    const applied = await tx<{ hash: string }[]>`select hash from drizzle.__drizzle_migrations`;
-    const hashes = applied.map((row) => row.hash);
-    const due = pending(list, hashes);
-    await refuseForeignPostgres(tx, list, hashes);
+    const journal = await readJournal(tx, known);
+    const due = pending(list, journal.applied);
+    await refuseForeignPostgres(tx, list, journal.applied);
+    await openJournal(tx, journal);
     for (const migration of due) {
-      for (const text of migration.sql) await tx.unsafe(text);
-      await tx`insert into drizzle.__drizzle_migrations (hash, created_at) values (${migration.sha256}, ${migration.when})`;
+      for (const text of migration.sql) await tx.unsafe(inItsSchema(text));
+      await record(tx, migration.sha256, migration.when);
     }
     return due.map(({ tag }) => tag);
   });
+  return done.catch(sayWhoMay);
 }
+
+function sayWhoMay(error: unknown): never {
+  if (codeOf(error) !== NO_PRIVILEGE) throw error;
+  throw new Error(
+    "migrations are pending, and this role may not create tables: grant it CREATE on its schema, or run `parley migrate` as a role that may",
+    { cause: error },
+  );
+}
+
+/** Generated foreign keys name the schema public, wherever the tables are. */
+const inItsSchema = (text: string): string => text.replaceAll('"public".', "");
+
+/** The hashes that are ours. */
+export const hashesOf = (list: readonly Migration[]): ReadonlySet<string> =>
+  new Set([...list.map((migration) => migration.sha256), ...FIRST.hashes]);
 
 /** Those of `list` that are not applied yet. Throws on one that is applied and not in the list, and where all are of others. */
 export function pending(list: readonly Migration[], applied: readonly string[]): readonly Migration[] {
-  const known = new Set([...list.map((migration) => migration.sha256), ...FIRST.hashes]);
+  const known = hashesOf(list);
   refuseForeignJournal(known, applied);
   const unknown = applied.filter((hash) => !known.has(hash)).length;
   if (unknown > 0) {

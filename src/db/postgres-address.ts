@@ -31,9 +31,12 @@ const SETTINGS = [
   "idle_in_transaction_session_timeout",
 ];
 
-/** Connects lazily, to where the address says. */
-export const connectTo = (url: string, options: Options): postgres.Sql =>
-  postgres({ ...readPostgresUrl(url).options, ...options } as Options); // its types know one host alone
+/** Connects lazily, to where the address says; what it says of settings comes before `options`. */
+export function connectTo(url: string, options: Options): postgres.Sql {
+  const named = readPostgresUrl(url).options;
+  const connection = { ...options.connection, ...named.connection };
+  return postgres({ ...named, ...options, connection } as Options); // its types know one host alone
+}
 
 /**
  * Reads an address as Postgres and those who host it write it: several hosts, sockets, parameters. `unheeded` names the

@@ -1,7 +1,6 @@
-import type postgres from "postgres";
 import { Conflict } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
-import { afterItsClose, codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
+import { codeOf, UNIQUE_VIOLATION } from "./postgres-errors.ts";
 import { type BeginTurn, begun, type FinishTurn, type TurnWrites } from "./turn-writes.ts";
 
 // One statement a write: a round trip instead of three, and the conversation's row is locked for as long as it runs.
@@ -82,11 +81,11 @@ const finishTurn = `
 // No turn to close makes the last line divide by zero, which undoes the statement.
 const NOT_MINE = "22012";
 
+type Run = (text: string, values: readonly (string | number | null)[]) => Promise<readonly object[]>;
+
 /** The two writes as one statement each, with the same promises as the batched form. */
-export function postgresTurnWrites(client: postgres.Sql, batched: TurnWrites, born: Born = bornFor({})): TurnWrites {
+export function postgresTurnWrites(run: Run, batched: TurnWrites, born: Born = bornFor({})): TurnWrites {
   const beginFirst = beginNew(born);
-  const run = (text: string, values: readonly (string | number | null)[]) =>
-    client.unsafe(text, [...values], { prepare: true }).catch(afterItsClose);
 
   return {
     async begin(input, create) {

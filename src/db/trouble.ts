@@ -10,6 +10,12 @@ const OF_SQLITE = /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN|BUSY|LOCKED|NOMEM)/;
 const OF_POSTGRES =
   /^(08|53|25006|57P0|58)|^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN)/;
 
+// A slow statement that the server has ended, a lock that was not to be had, a race that was lost again and again.
+const PASSING = /^(57014|55P03|25P03|40001|40P01)$/;
+
+/** Whether the same request may do well in a moment: the database is away, or had too much to do at once. */
+export const mayPass = (error: unknown): boolean => isUnavailable(error) || PASSING.test(codeOf(error) ?? "");
+
 /**
  * Whether an error says that the database cannot be reached or written at the moment: its disk is full, it is read-only,
  * somebody holds it, it is away. The same may be well in a moment, which a fault of a statement is not.

@@ -2,7 +2,7 @@ import type { Context, ErrorHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AppError, type Code, notFound } from "../core/errors.ts";
-import { isUnavailable } from "../db/trouble.ts";
+import { mayPass } from "../db/trouble.ts";
 import type { HttpEnv } from "./env.ts";
 import { idsOfRequest } from "./log.ts";
 
@@ -65,7 +65,7 @@ export function problemHandler(log: Log): ErrorHandler<HttpEnv> {
     if (error instanceof AppError) return problem(c, error);
     if (error instanceof HTTPException) return problem(c, fromHono(error));
     log.error({ err: error, ...idsOfRequest(c) }, "a request failed");
-    if (isUnavailable(error)) return problem(c, storageUnavailable());
+    if (mayPass(error)) return problem(c, storageUnavailable());
     return problem(c, new AppError("internal_error", "Something went wrong here; the log has the request id."));
   };
 }

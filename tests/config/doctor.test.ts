@@ -425,7 +425,7 @@ async function apply(database: "SQLite" | "Postgres", url: string): Promise<void
     return;
   }
   const client = postgres(url, { max: 1 });
-  await client.unsafe(`insert into drizzle.__drizzle_migrations ${values}`);
+  await client.unsafe(`insert into parley_migrations ${values}`);
   await client.end();
 }
 

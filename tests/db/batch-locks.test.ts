@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { isConflict } from "../../src/db/db.ts";
-import { openClient, openTransactions, postgresDb } from "../../src/db/postgres.ts";
+import { openDatabase, parseDatabaseUrl } from "../../src/db/index.ts";
 import { freshPostgres } from "../support/databases.ts";
-import { refusal, useDatabase } from "../support/db-handles.ts";
+import { closing, refusal, useDatabase } from "../support/db-handles.ts";
 import { nextId } from "../support/db-ids.ts";
 import { marksOf } from "../support/db-marks.ts";
 import { blocked, connectPostgres } from "../support/db-postgres.ts";
@@ -69,8 +69,7 @@ describe("a batch on Postgres that waits for somebody's lock", () => {
   });
 
   it("makes a ping fail in its time where it holds the only connection, and no longer", async () => {
-    const client = await openClient(handles.url, 1);
-    const narrow = postgresDb(client, openTransactions(handles.url, 1));
+    const narrow = await openDatabase(parseDatabaseUrl(handles.url), { poolMax: 3 });
     const { put, raise } = marksOf();
     const id = nextId();
     await handles.db.batch([put(id)]);
@@ -82,5 +81,53 @@ describe("a batch on Postgres that waits for somebody's lock", () => {
     expect(rows).toEqual([[{ rev: 1 }]]);
     expect(await narrow.ping(5_000)).toBeUndefined();
     await narrow.close();
+  });
+});
+
+describe("a guard on Postgres that has no row", () => {
+  const handles = useDatabase(freshPostgres);
+
+  it("lets nothing be carried out behind it, which would wait for others' locks", async () => {
+    const { put, raise, mustRaise, read } = marksOf();
+    const [held, id] = [nextId(), nextId()];
+    await handles.db.batch([put(held), put(id)]);
+    const steps = () => handles.db.batch([raise(id), mustRaise(nextId()), raise(held)]);
+    const outside = connectPostgres(handles.url);
+    await outside.begin(async (tx) => {
+      await tx`select 1 from tombstones where id = ${held} for update`;
+      expect(isConflict(await refusal(steps()))).toBe(true); // also once the statements are prepared
+      expect(isConflict(await refusal(steps()))).toBe(true);
+    });
+    expect((await read(handles.db)).map(({ rev }) => rev)).toEqual([0, 0]);
+  });
+});
+
+describe("batches that race for the same rows on Postgres", () => {
+  /** A database where others have set what is not ours to know. */
+  async function openSetTo(setting: string) {
+    const url = await freshPostgres();
+    await connectPostgres(url).unsafe(`alter database ${new URL(url).pathname.slice(1)} set ${setting}`);
+    return closing(await openDatabase(parseDatabaseUrl(url)));
+  }
+
+  it("all pass where the database's own isolation level is repeatable read", async () => {
+    const db = await openSetTo("default_transaction_isolation = 'repeatable read'");
+    const { put, raise, read } = marksOf();
+    const id = nextId();
+    await db.batch([put(id)]);
+    const forms = [() => db.batch([raise(id)]), () => db.batch([raise(id), put(nextId())])];
+    await Promise.all(Array.from({ length: 40 }, (_, i) => forms[i % 2]?.()));
+    expect((await read(db))[0]).toEqual({ id, rev: 40 });
+  });
+
+  it("are tried again where they have locked each other out", async () => {
+    const db = await openSetTo("deadlock_timeout = '20ms'");
+    const { put, raise, read } = marksOf();
+    const [one, two] = [nextId(), nextId()];
+    await db.batch([put(one), put(two)]);
+    const there = () => db.batch([raise(one), raise(two)]);
+    const back = () => db.batch([raise(two), raise(one)]);
+    for (let round = 0; round < 5; round++) await Promise.all([there(), back(), there(), back()]);
+    expect((await read(db)).map(({ rev }) => rev)).toEqual([20, 20]);
   });
 });

@@ -46,17 +46,10 @@ describe("a Postgres database of another application", () => {
   const tablesOf = async (client: ReturnType<typeof connectPostgres>) =>
     client`select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')`;
 
-  it.each([
-    ["a table of one of our names", "create table messages (id int)"],
-    [
-      "a journal of its own migrations",
-      `create schema drizzle; create table drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint);
-       insert into drizzle.__drizzle_migrations (hash, created_at) values ('of theirs', 1)`,
-    ],
-  ])("with %s is refused, and nothing is changed", async (_, sql) => {
+  it("with a table of one of our names is refused, and nothing is changed", async () => {
     const url = await freshPostgres();
     const client = connectPostgres(url);
-    await client.unsafe(sql);
+    await client.unsafe("create table messages (id int)");
     const before = [...(await tablesOf(client))];
     expect(reasonOf(await refusal(open(url)))).toMatch(REFUSED);
     expect([...(await tablesOf(client))]).toEqual(before);

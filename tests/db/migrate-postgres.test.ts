@@ -24,7 +24,7 @@ describe("starting on Postgres", () => {
     const { put, read } = marksOf();
     await Promise.all(starters.map((db) => db.batch([put(nextId())])));
     for (const db of starters) expect(await read(db)).toHaveLength(4);
-    const rows = await connectPostgres(url)`select hash from drizzle.__drizzle_migrations`;
+    const rows = await connectPostgres(url)`select hash from parley_migrations`;
     expect(rows.map(({ hash }) => hash)).toEqual(hashes);
   });
 

@@ -8,6 +8,11 @@ import { spellings, useTurns } from "../support/db-turns.ts";
 
 const onPostgres = spellings.filter(({ spelling }) => spelling !== "SQLite");
 
+const over =
+  (tx: postgres.Sql): Parameters<typeof postgresTurnWrites>[0] =>
+  (text, values) =>
+    tx.unsafe(text, [...values], { prepare: true });
+
 describe.each(onPostgres)("a turn's write that waits while another instance commits ($spelling)", (spelling) => {
   const turns = useTurns(spelling);
 
@@ -30,7 +35,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
     const first = await turns.begin(question(), true);
     const second = another(first.input, { preview: "And you?" });
     const finished = await between(
-      (tx) => postgresTurnWrites(tx, turns.writes).begin(second, false),
+      (tx) => postgresTurnWrites(over(tx), turns.writes).begin(second, false),
       () => turns.writes.finish(ending(first)),
     );
     expect(finished).toMatchObject({ value: { rev: 5, openTurns: 1 } });
@@ -41,7 +46,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
   it("runs at once where the turn before it ended meanwhile", async () => {
     const first = await turns.begin(question(), true);
     const begun = await between(
-      (tx) => postgresTurnWrites(tx, turns.writes).finish(ending(first)),
+      (tx) => postgresTurnWrites(over(tx), turns.writes).finish(ending(first)),
       () => turns.writes.begin(another(first.input), false),
     );
     expect(begun).toEqual({ value: { seq: 5, status: "in_progress", systemPrompt: null, stopped: [] } });
@@ -52,7 +57,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
     const first = await turns.begin(question(), true);
     await turns.writes.finish(ending(first));
     const begun = await between(
-      (tx) => postgresTurnWrites(tx, turns.writes).begin(another(first.input), false),
+      (tx) => postgresTurnWrites(over(tx), turns.writes).begin(another(first.input), false),
       () => turns.writes.begin(another(first.input), false),
     );
     expect(begun).toEqual({ value: { seq: 7, status: "queued", systemPrompt: null, stopped: [] } });
@@ -104,7 +109,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
     const { conversationId } = first.input;
     const theirs = ending(first, { status: "incomplete", content: "Theirs", preview: "Theirs", now: NOW + 1 });
     const finished = await between(
-      (tx) => postgresTurnWrites(tx, turns.writes).finish(theirs),
+      (tx) => postgresTurnWrites(over(tx), turns.writes).finish(theirs),
       () => turns.writes.finish(ending(first)),
     );
     expect(finished).toEqual({ error: expect.toSatisfy(isConflict) });
@@ -129,7 +134,7 @@ describe.each(onPostgres)("a turn's write that waits while another instance comm
     const [mine, theirs] = [question({ userId: "ann" }), question({ userId: "bob" })];
     const { conversationId } = mine;
     const begun = await between(
-      (tx) => postgresTurnWrites(tx, turns.writes).begin({ ...theirs, conversationId }, true),
+      (tx) => postgresTurnWrites(over(tx), turns.writes).begin({ ...theirs, conversationId }, true),
       () => turns.writes.begin(mine, true),
     );
     expect(begun).toEqual({ error: expect.toSatisfy(isConflict) });

@@ -53,6 +53,34 @@ describe("a database that goes away", () => {
   });
 });
 
+describe("a Postgres that turns read-only, as after a failover", () => {
+  it("makes health and readiness red and writes a 503, and all is well again without a restart", async () => {
+    const url = await freshPostgres();
+    const app = await startHttp({ DATABASE_URL: url, DRAIN_TIMEOUT_S: "1" });
+    const admin = postgres(url, { max: 1, onnotice: () => {} });
+    const name = new URL(url).pathname.slice(1);
+    /** For connections from now on; those that are open stay as they are. */
+    const set = (to: "on" | "off") => admin.unsafe(`alter database ${name} set default_transaction_read_only = ${to}`);
+    const states = async () =>
+      Promise.all(["/health", "/health/ready"].map(async (path) => (await app.call("GET", path)).status));
+    const write = () => app.call("POST", "/chats", { title: "Kept" });
+
+    await set("on");
+    await admin`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${name} and pid <> pg_backend_pid()`;
+    await expect.poll(states, { timeout: 15_000 }).toEqual([503, 503]);
+    const refused = await write();
+    expectProblem(refused, 503, "storage_unavailable");
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect((await app.call("GET", "/chats")).status).toBe(200);
+
+    await set("off");
+    await expect.poll(states, { timeout: 15_000 }).toEqual([200, 200]);
+    expect((await write()).status).toBeLessThan(300);
+    await admin.end();
+    await app.stop();
+  });
+});
+
 describe("a database that fails", () => {
   it("is a 500 that shows nothing of it, and no conversation is in the way of another request", async () => {
     const url = await freshPostgres();

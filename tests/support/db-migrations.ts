@@ -45,13 +45,13 @@ function postgresMigrator(url: string): Migrator {
       const found = await client<{ name: string; schema: string }[]>`
         select table_name as name, table_schema as schema from information_schema.tables
         where table_schema not in ('pg_catalog', 'information_schema') order by table_name`;
-      const applied = found.some(({ schema }) => schema === "drizzle")
-        ? await client<
-            Holding["applied"]
-          >`select hash, created_at::float8 from drizzle.__drizzle_migrations order by id`
+      const applied = found.some(({ name }) => name === "parley_migrations")
+        ? await client<Holding["applied"]>`select hash, created_at::float8 from parley_migrations order by id`
         : [];
       return {
-        tables: found.flatMap(({ name, schema }) => (schema === "public" ? [name] : [])),
+        tables: found.flatMap(({ name, schema }) =>
+          schema === "public" && name !== "parley_migrations" ? [name] : [],
+        ),
         applied: [...applied],
       };
     },

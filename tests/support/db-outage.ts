@@ -5,7 +5,7 @@ import { insertMark, marksOf, raiseMark } from "./db-marks.ts";
 import { question } from "./db-questions.ts";
 
 const [url = "", held = "", name = ""] = process.argv.slice(2);
-const db = await openDatabase(parseDatabaseUrl(url));
+const db = await openDatabase(parseDatabaseUrl(url), { poolMax: 21 }); // ten for each kind
 const { put, raise, userId } = marksOf(`waits for ${held}`);
 const newIds = () => ({ turnId: randomUUID(), questionId: randomUUID(), answerId: randomUUID() });
 const ask = (conversationId: string, create: boolean) =>

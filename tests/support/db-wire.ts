@@ -20,15 +20,26 @@ export async function listen(answer: (socket: Socket) => void): Promise<number> 
 
 export type Loss = "closed" | "reset";
 
-/** The address of `url` by way of a proxy, whose connections can be lost all at once. */
-export async function startWire(url: string): Promise<{ url: string; lose(how: Loss): void }> {
-  const { hostname, port } = new URL(url);
-  const clients = new Set<Socket>();
+export type Wire = {
+  url: string;
+  lose(how: Loss): void;
+  /** From now on the connections that are open carry nothing more, and stay open; new ones are as ever. */
+  freeze(): void;
+  /** New connections go to another address from now on. */
+  lead(url: string): void;
+  /** How many connections there are. */
+  open(): number;
+};
+
+/** The address of `url` by way of a proxy, whose connections can be lost or fall silent all at once. */
+export async function startWire(url: string): Promise<Wire> {
+  let target = new URL(url);
+  const pairs = new Map<Socket, Socket>();
   const own = await listen((client) => {
-    const server = connect(Number(port), hostname).on("error", () => client.destroy());
-    clients.add(client);
+    const server = connect(Number(target.port), target.hostname).on("error", () => client.destroy());
+    pairs.set(client, server);
     client.on("close", () => {
-      clients.delete(client);
+      pairs.delete(client);
       server.destroy();
     });
     server.on("close", () => client.destroy());
@@ -39,7 +50,17 @@ export async function startWire(url: string): Promise<{ url: string; lose(how: L
   return {
     url: through.href,
     lose(how) {
-      for (const client of clients) how === "reset" ? client.resetAndDestroy() : client.destroy();
+      for (const client of pairs.keys()) how === "reset" ? client.resetAndDestroy() : client.destroy();
     },
+    freeze() {
+      for (const [client, server] of pairs) {
+        client.unpipe(server).pause();
+        server.unpipe(client).pause();
+      }
+    },
+    lead(to) {
+      target = new URL(to);
+    },
+    open: () => pairs.size,
   };
 }
