@@ -47,6 +47,9 @@ function placeOf({ status, control, agentId, rev }: Conversation): Place | undef
   return { rev, agentId: control === "queue" ? null : agentId };
 }
 
+/** Below every revision: of that session nobody has been told but by its own reading. */
+const UNTOLD = -1;
+
 const isBefore = (desk: Desk, place: Place | undefined): boolean =>
   place !== undefined && (place.agentId === null || place.agentId === desk.agentId);
 
@@ -100,6 +103,13 @@ export function createDesks({ db, bus, log }: DeskDeps): Desks {
     if (known.size > MOST_KNOWN && oldest !== undefined) known.delete(oldest);
   }
 
+  /** What a desk has read for itself; the others have not been told of it yet, and are. */
+  function noteBegun(session: Conversation): void {
+    const place = placeOf(session);
+    if (desks.size === 1) know(session.id, place);
+    else if (place && !known.has(session.id)) know(session.id, { ...place, rev: UNTOLD });
+  }
+
   let looking = false;
   async function look(): Promise<void> {
     if (looking) return;
@@ -129,7 +139,9 @@ export function createDesks({ db, bus, log }: DeskDeps): Desks {
       polling ??= setInterval(look, POLL_MS).unref();
       return {
         begin(sessions) {
-          for (const one of sessions) if ((known.get(one.id)?.rev ?? -1) < one.rev) know(one.id, placeOf(one));
+          const news = sessions.filter(({ id, rev }) => (known.get(id)?.rev ?? UNTOLD) < rev);
+          for (const one of news) noteBegun(one);
+          if (desks.size > 1 && news.length > 0) readSoon(...news.map(({ id }) => id));
         },
         leave() {
           desks.delete(desk);
