@@ -107,6 +107,7 @@ const environment = z.object({
   TURN_TIMEOUT_MS: milliseconds.default(300_000),
   MAX_BODY_BYTES: whole(1, 2 ** 30).default(1_048_576),
   MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
+  KEEP_ALIVE_TIMEOUT_S: whole(1, 3600).default(75),
   REDIS_URL: z
     .string()
     .refine(isRedis, "must be a redis:// or rediss:// URL, like redis://localhost:6379/0")

@@ -6,12 +6,15 @@ import { reasonOf } from "./secrets.ts";
 import type { Parley } from "./start.ts";
 
 /**
- * What a client may take, in milliseconds: to send its headers, to send a whole request, and to leave a connection
- * unused or an answer untaken. None of it runs while an answer is being made or streamed.
+ * What a client may take, in milliseconds: to send its headers, to send a whole request, to leave an answer untaken, and
+ * to leave a connection unused (`keepAlive`, as long as an answer if it is left out). None of it runs while an answer is
+ * being made or streamed.
  */
-export type Patience = { headers: number; request: number; idle: number };
+export type Patience = { headers: number; request: number; idle: number; keepAlive?: number };
 
 const PATIENCE: Patience = { headers: 15_000, request: 60_000, idle: 60_000 };
+/** Bun takes no more, in seconds. */
+const BUN_IDLE_MOST_S = 255;
 /** Of a request line and its headers; Bun's own limit is the same. */
 const MAX_HEADER_BYTES = 16_384;
 /** Of two the first would count here and perhaps the second before us; on Bun one with a slash would be part of the path. */
@@ -22,7 +25,7 @@ const IDLE_CHECK_MS = 50;
 
 export type Listening = { port: number; close(): Promise<void> };
 type Fetch = Parley["app"]["fetch"];
-type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS">;
+type Address = Pick<Config, "PORT" | "HOST" | "MAX_CONNECTIONS" | "KEEP_ALIVE_TIMEOUT_S">;
 
 type Place = Pick<Address, "PORT" | "HOST">;
 
@@ -55,7 +58,8 @@ export const reachable = (host: string): string => ({ "0.0.0.0": "127.0.0.1", ":
 const bare = (host: string): string => host.replace(/^\[|\]$/g, "");
 
 /** Takes requests on the runtime at hand. Rejects where the address cannot be had. */
-export async function listen(fetch: Fetch, address: Address, patience = PATIENCE): Promise<Listening> {
+export async function listen(fetch: Fetch, address: Address, own?: Patience): Promise<Listening> {
+  const patience = own ?? { ...PATIENCE, keepAlive: address.KEEP_ALIVE_TIMEOUT_S * 1000 };
   const one: Fetch = (request, env) => {
     Object.assign(env ?? {}, { idleMs: patience.idle });
     return HOST_HEADER.test(request.headers.get("host") ?? "") ? fetch(request, env) : refuse();
@@ -64,8 +68,9 @@ export async function listen(fetch: Fetch, address: Address, patience = PATIENCE
 }
 
 /** Bun gives headers ten to twelve seconds, whatever is set; a body that comes too slowly counts as idle. */
-function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, { request, idle }: Patience): Listening {
-  const idleTimeout = Math.ceil(Math.min(request, idle) / 1000);
+function listenOnBun(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, patience: Patience): Listening {
+  const { request, idle, keepAlive = Math.min(request, idle) } = patience; // it has one timer for all of them
+  const idleTimeout = Math.min(BUN_IDLE_MOST_S, Math.ceil(keepAlive / 1000));
   const server = Bun.serve({
     port: PORT,
     hostname: HOST,
@@ -97,7 +102,7 @@ function listenOnNode(fetch: Fetch, { PORT, HOST, MAX_CONNECTIONS }: Address, pa
     headersTimeout: patience.headers,
     requestTimeout: patience.request,
     connectionsCheckingInterval: Math.ceil(patience.headers / 5),
-    keepAliveTimeout: patience.idle,
+    keepAliveTimeout: patience.keepAlive ?? patience.idle,
     maxHeaderSize: MAX_HEADER_BYTES,
   };
   return new Promise((resolve, reject) => {

@@ -125,5 +125,6 @@ export async function deletePost({ db, clock, retention }: DeleteDeps, actor: Ac
 /** The titles that a conversation may have from a message: from what it says, and what it said before. */
 function titlesFrom({ content, extensions }: Post): string[] {
   const history = extensions.filter(({ type }) => type === "edit_history");
-  return [...new Set([content, ...history.map(({ data }) => String(data["content"]))].map(titleFrom))];
+  const titles = [content, ...history.map(({ data }) => String(data["content"]))].map(titleFrom);
+  return [...new Set(titles.filter((title) => title !== null))];
 }

@@ -136,21 +136,29 @@ const lockUntouched = statement(["conversationId", "before"], (db, $) => {
 
 /** Deletes what nobody has touched for so long, as anybody's deletion would. It goes through the users, since an index does. */
 export async function deleteUntouched(deps: RetentionDeps, signal?: AbortSignal): Promise<void> {
-  const { db, clock, retention } = deps;
+  const { db, clock, retention, log } = deps;
   if (retention.untouchedMs === null) return;
   const before = clock() - retention.untouchedMs;
+  let number = 0;
   for (let after = NOBODY; !signal?.aborted; await sleep(0)) {
     const users = await db.all(selectUsers, { after, limit: USERS_AT_ONCE });
     for (const { userId, oldest } of users) {
-      while (!signal?.aborted && oldest < before && (await deleteSome(deps, { userId, before })));
+      if (oldest >= before) continue;
+      let some: number;
+      do {
+        some = await deleteSome(deps, { userId, before });
+        number += some;
+      } while (some === CONVERSATIONS_AT_ONCE && !signal?.aborted);
     }
     const last = users.at(-1);
-    if (!last || users.length < USERS_AT_ONCE) return;
+    if (!last || users.length < USERS_AT_ONCE) break;
     after = last.userId;
   }
+  if (number > 0) log.info({ conversations: number }, "conversations untouched for RETENTION_DAYS were deleted");
 }
 
-async function deleteSome({ db, live, clock }: RetentionDeps, of: { userId: string; before: number }) {
+/** How many it deleted, or found touched meanwhile. */
+async function deleteSome({ db, live, clock }: RetentionDeps, of: { userId: string; before: number }): Promise<number> {
   const rows = await db.all(selectUntouched, { ...of, limit: CONVERSATIONS_AT_ONCE });
   for (const { id } of rows) {
     const lock = guard(lockUntouched, { conversationId: id, before: of.before });
@@ -159,5 +167,5 @@ async function deleteSome({ db, live, clock }: RetentionDeps, of: { userId: stri
     });
     if (deleted) stopLive(live, deleted.cancelled);
   }
-  return rows.length === CONVERSATIONS_AT_ONCE;
+  return rows.length;
 }

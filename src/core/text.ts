@@ -1,9 +1,13 @@
 const TITLE_LENGTH = 60;
 const PREVIEW_LENGTH = 200;
 
-/** A title from a first message: its words on one line, at most 60 UTF-16 units, cut between words where that is possible. */
-export function titleFrom(content: string): string {
+/**
+ * A title from a first message: its words on one line, at most 60 UTF-16 units, cut between words where that is possible,
+ * and never inside a character as people see it. null where nothing of it could be seen.
+ */
+export function titleFrom(content: string): string | null {
   const line = oneLine(content);
+  if (!isVisible(line.slice(0, TITLE_LENGTH))) return null;
   if (line.length <= TITLE_LENGTH) return line;
   const cut = clip(line, TITLE_LENGTH - 1);
   const space = cut.lastIndexOf(" ");
@@ -17,8 +21,25 @@ export function previewOf(content: string): string {
 
 const oneLine = (text: string) => text.trim().replace(/\s+/g, " ");
 
-// Never inside a surrogate pair.
+/** Whether there is anything to be seen: no text of blanks, joiners and other characters that have no shape alone. */
+export const isVisible = (text: string): boolean =>
+  /[^\p{C}\p{Z}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u.test(text);
+
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+/** No character that people see as one is longer, in UTF-16 units, for our purposes. */
+const LONGEST_GRAPHEME = 64;
+
+/** The beginning of a text, never cut inside what people see as one character: a flag, a family, a letter with its accents. */
 function clip(text: string, length: number): string {
+  const around = text.slice(0, length + LONGEST_GRAPHEME);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are all of ASCII
+  if (/^[\x00-\x7f]*$/.test(around)) return text.slice(0, length);
+  let end = 0;
+  for (const { index, segment } of graphemes.segment(around)) {
+    if (index + segment.length > length) break;
+    end = index + segment.length;
+  }
+  if (end > 0) return text.slice(0, end);
   return isHighSurrogate(text.charCodeAt(length - 1)) ? text.slice(0, length - 1) : text.slice(0, length);
 }
 

@@ -46,7 +46,8 @@ export type BeginTurn = Beginning & {
   metadata: Metadata | null;
   /** What hangs on the question. */
   extensions: readonly { id: string; type: string; authorId: string; data: Metadata }[];
-  title: string;
+  /** null where there is nothing to be seen in the message. */
+  title: string | null;
   preview: string;
   /** Stops the conversation's open turns in the same commit: room counts what is left of them. */
   interrupt: boolean;

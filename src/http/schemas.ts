@@ -20,7 +20,13 @@ export const messageText = textOf(LONGEST_MESSAGE)
   .openapi({ pattern: "\\S", example: "What can you do?" });
 
 /** An id that callers choose. It has no example, which documentation pages would send: most tokens are not that user's. */
-export const ownId = z.string().min(1).max(255).refine(isStorable, "must be well-formed text");
+export const ownId = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine(isStorable, "must be well-formed text")
+  .refine((id) => !/^\.{1,2}$/.test(id), "must not be . or .., which no path can name")
+  .openapi({ pattern: "^(?!\\.{1,2}$)" });
 
 /** A caller's own id for a user, an agent or a sender. */
 export const callerId = ownId.openapi({ example: "alice" });
@@ -67,8 +73,15 @@ export const anyObject = (bytes: number, levels: number) =>
       abort: true,
     })
     .refine((value) => levelsOf(value) <= levels, `must be at most ${levels} levels deep`)
+    .refine(keepsItsNumbers, "must hold no whole number beyond 2^53, which has lost digits here; send it as text")
     .pipe(z.record(z.string(), z.json()))
     .openapi({ type: "object", additionalProperties: true });
+
+/** JSON numbers are read as doubles: of a longer whole number, an id of another service say, another one would be stored. */
+function keepsItsNumbers(value: unknown): boolean {
+  if (typeof value === "object" && value !== null) return Object.values(value).every(keepsItsNumbers);
+  return !Number.isInteger(value) || Number.isSafeInteger(value) || Math.abs(Number(value)) >= 1e21;
+}
 
 function levelsOf(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;

@@ -42,7 +42,7 @@ export function eventStream(
 ): Response {
   const headers = {
     "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
   };
   if (c.req.method === "HEAD") return c.body(null, 200, headers);

@@ -3,7 +3,7 @@ import type { FailureKind, Outcome } from "../core/model.ts";
 export type BreakerState = "closed" | "open" | "half_open";
 
 /** Leave to make one call. `end` is told how it went, once; `speaks` that its text has begun. */
-export type Pass = { speaks(): void; end(outcome: Outcome, retryAfterMs: number | null): void };
+export type Pass = { speaks(): void; end(outcome: Outcome, retryAfterMs: number | null, status?: number | null): void };
 
 export type Breaker = ReturnType<typeof createBreaker>;
 
@@ -43,7 +43,7 @@ type Circuit = {
   openUntil: number | null;
   probing: boolean;
   /** The last failure that counted against it, and when that was. */
-  last: { outcome: FailureKind; at: number } | null;
+  last: { outcome: FailureKind; status: number | null; at: number } | null;
 };
 
 /**
@@ -84,22 +84,22 @@ export function createBreaker(clock: () => number, configured: ReadonlySet<strin
         isOut = false;
         if (circuit) close(circuit);
       },
-      end(outcome, retryAfterMs) {
+      end(outcome, retryAfterMs, status = null) {
         const circuit = isOut && circuits.get(target);
         if (circuit) circuit.probing = false;
-        if (isAgainst(outcome)) count(target, outcome, { isProbe, retryAfterMs });
+        if (isAgainst(outcome)) count(target, outcome, { isProbe, retryAfterMs, status });
         else if (!NEUTRAL.has(outcome)) circuits.delete(target);
       },
     };
   }
 
-  type Counted = { isProbe: boolean; retryAfterMs: number | null };
+  type Counted = { isProbe: boolean; retryAfterMs: number | null; status: number | null };
 
-  function count(target: string, outcome: FailureKind, { isProbe, retryAfterMs }: Counted): void {
+  function count(target: string, outcome: FailureKind, { isProbe, retryAfterMs, status }: Counted): void {
     const circuit = circuits.get(target) ?? add(target);
     const limitedMs = outcome === "rate_limited" ? retryAfterMs : null;
     circuit.failures++;
-    circuit.last = { outcome, at: clock() };
+    circuit.last = { outcome, status, at: clock() };
     if (limitedMs !== null) {
       const until = clock() + Math.min(limitedMs, RETRY_AFTER_MOST_MS);
       circuit.openUntil = Math.max(until, circuit.openUntil ?? 0);
@@ -129,7 +129,9 @@ export function createBreaker(clock: () => number, configured: ReadonlySet<strin
   /** What a target did that is left alone, how long ago, and how long it is left alone yet, in milliseconds. */
   function lastFailure(target: string) {
     const last = circuits.get(target)?.last;
-    return last ? { outcome: last.outcome, agoMs: clock() - last.at, waitMs: waitMs(target) } : undefined;
+    return last
+      ? { outcome: last.outcome, status: last.status, agoMs: clock() - last.at, waitMs: waitMs(target) }
+      : undefined;
   }
 
   return { enter, waitMs, state, lastFailure };

@@ -169,7 +169,7 @@ export function closeCall(call: Call): void {
     call.outcome = "cancelled"; // whoever listened has stopped listening
   else if (call.outcome !== "completed") call.outcome = call.watch.reason() ?? call.outcome;
   call.watch.stop(call.outcome === "completed");
-  call.pass.end(call.unfit === null ? call.outcome : "cancelled", call.retryAfterMs);
+  call.pass.end(call.unfit === null ? call.outcome : "cancelled", call.retryAfterMs, call.status);
 }
 
 /** What is left to tell of a closed call: half a character that was waited for, and that an empty answer is one too. */

@@ -43,6 +43,12 @@ export function statusOf(error: unknown): number | null {
   return typeof status === "number" ? status : null;
 }
 
+/** The status that an error in the middle of an answer names as its code, since the answer itself began with 200. */
+function statusInside(error: unknown): number | null {
+  const codes = placesOf(error).map((place) => Number(field(place, "code")));
+  return codes.find((code) => Number.isInteger(code) && code >= 400 && code < 600) ?? null;
+}
+
 /** How long the target wants to be left alone, in milliseconds, if its answer said so. */
 export function retryAfterOf(error: unknown): number | null {
   const ms = field(error, "retryAfterMs");
@@ -70,7 +76,7 @@ export function kindOfError(error: unknown, otherwise: FailureKind): FailureKind
   if (field(error, "code") === "answer_too_large") return "answer_too_large";
   const codes = vendorCodes(error);
   for (const [kind, known] of CODES) if (codes.some((code) => known.has(code))) return kind;
-  const status = statusOf(error);
+  const status = statusOf(error) ?? statusInside(error);
   const meant = meaningOf(wordsOf(error));
   if (status !== null) return kindOfStatus(status, meant);
   if (meant) return meant;
@@ -191,12 +197,12 @@ const ownError = (kind: FailureKind, status: number | null): string | undefined 
     ? `failed with an error of its own (HTTP ${status})`
     : undefined;
 
-type LeftAlone = { outcome: FailureKind; agoMs: number; waitMs: number };
+type LeftAlone = { outcome: FailureKind; status: number | null; agoMs: number; waitMs: number };
 
 /** Why a target was not even asked: what it did last, when that was, and when it is asked again. */
 export function tellLeftAlone(target: string, failure: LeftAlone | undefined): string {
   if (!failure) return `${target} is being tried by another request.`;
-  const { outcome, agoMs, waitMs } = failure;
+  const { outcome, status, agoMs, waitMs } = failure;
   const [ago, wait] = [agoMs, waitMs].map((ms) => `${Math.max(1, Math.round(ms / 1000))} s`);
-  return `${target} ${told[outcome][1]} (${ago} ago) and is asked again in ${wait}.`;
+  return `${target} ${ownError(outcome, status) ?? told[outcome][1]} (${ago} ago) and is asked again in ${wait}.`;
 }

@@ -91,7 +91,7 @@ export function createRegistry(config: ModelsConfig, transport: Transport): Regi
   }
 
   const nameOf = (asked: string) => (asked === FIRST_LISTED ? (firstListed ?? asked) : asked);
-  const windows = createWindows(config.windows ?? new Map());
+  const windows = createWindows(config.windows ?? new Map(), configured);
   const windowOf = (target: string) => windows.windowOf(nameOf(target));
 
   const isOwnServer = config.openai !== null && config.openai.baseURL !== OPENAI_BASE_URL;

@@ -186,16 +186,26 @@ export function endOf(route: Route): DispatchEvent {
   return { type: "failed", error: failureOf(route), ...ran };
 }
 
-function failureOf({ signal, last, plan, unfit, registry }: Route): TurnError {
+function failureOf(route: Route): TurnError {
+  const { signal, last, plan, unfit, registry } = route;
   if (signal.aborted) return tell(last ? nameOf(last) : plan.model, "cancelled");
   const isUnfit = unfit !== null && (!last || last.outcome === "context_length");
   if (isUnfit) return { code: "context_too_long", detail: unfit };
   if (last && last.outcome !== "completed") {
-    return withRetryAfter(tell(nameOf(last), last.outcome, last.status), last.retryAfterMs);
+    const { code, detail } = tell(nameOf(last), last.outcome, last.status);
+    return withRetryAfter({ code, detail: [detail, ...skipped(route)].join(" ") }, last.retryAfterMs);
   }
   const detail = plan.targets.map((name) => tellLeftAlone(name, registry.breaker.lastFailure(name))).join(" ");
   const waitMs = Math.min(...plan.targets.map(registry.breaker.waitMs));
   return withRetryAfter({ code: "provider_unavailable", detail }, waitMs);
+}
+
+/** Why the targets that were never asked were left alone, where their own failures are the reason. */
+function skipped({ plan, attempts, registry: { breaker } }: Route): string[] {
+  const asked = new Set(attempts.map(({ target }) => target));
+  return plan.targets
+    .filter((name) => !asked.has(name) && breaker.state(name) === "open")
+    .map((name) => tellLeftAlone(name, breaker.lastFailure(name)));
 }
 
 const nameOf = ({ target, name }: Call) => target?.name ?? name;

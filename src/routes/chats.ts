@@ -11,6 +11,7 @@ import {
 import { wholeAnswer } from "../core/follow.ts";
 import { stopLive } from "../core/live.ts";
 import { findMessages, type ListedMessage, readMessages } from "../core/messages.ts";
+import { isVisible } from "../core/text.ts";
 import { beginTurn } from "../core/turns.ts";
 import { actorOf } from "../http/actor.ts";
 import { keyHeader, requestKey } from "../http/idempotency.ts";
@@ -41,7 +42,14 @@ import { waitFor } from "../http/wait.ts";
 import type { Services } from "../services.ts";
 
 const tags = ["Chats"];
-const title = z.string().min(1).max(200).openapi({ example: "Travel plans" });
+/** What `isVisible` looks for, as JSON Schema writes it. */
+const VISIBLE = "[^\\p{C}\\p{Z}\\p{M}\\p{Default_Ignorable_Code_Point}\\u2800]";
+const title = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine(isVisible, "must have something to be seen in it")
+  .openapi({ pattern: VISIBLE, example: "Travel plans" });
 const params = z.object({ chat_id: uuid });
 
 const Chat = z

@@ -8,7 +8,7 @@ import { adminOnly } from "../http/auth.ts";
 import { lined, ndjson } from "../http/ndjson.ts";
 import { afterUser, encodeCursor } from "../http/paging.ts";
 import { createRouter } from "../http/router.ts";
-import { bodyProblems, callerId, count, json, problems, time } from "../http/schemas.ts";
+import { bodyProblems, count, json, ownId, problems, time } from "../http/schemas.ts";
 import { toExtension, toMessage, toSession } from "../http/sessions.ts";
 import { timeOf } from "../http/time.ts";
 import { toTurn } from "../http/turns.ts";
@@ -17,7 +17,8 @@ import type { Services } from "../services.ts";
 import { toSums } from "./usage.ts";
 
 const tags = ["Administration"];
-const params = z.object({ user_id: callerId });
+/** Without an example: what erases a user must not be pressed with a name that somebody may have. */
+const params = z.object({ user_id: ownId.openapi({ example: undefined }) });
 
 const UserList = z
   .object({

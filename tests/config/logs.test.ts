@@ -106,6 +106,20 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
     expect(turn).toMatchObject({ id: turn_id, request_id: "request-of-the-test" });
   });
 
+  it("warns of a target that the operator has to mend, also where another one answers", async () => {
+    provider.behave(({ body }) => (body.model === "gone" ? { status: 401, error: { error: { message: BODY } } } : {}));
+    const service = await start({ MODELS: "default=openai/gone,openai/well" });
+    await service.call("/api/chat/send", { message: "Hi" }, await as("alice"));
+    await expect.poll(() => turnsIn(service)).toHaveLength(1);
+    expect(turnsIn(service)[0]).toMatchObject({
+      ...{ level: "warn", outcome: "completed", target: "openai/well" },
+      attempts: [
+        { target: "openai/gone", outcome: "auth", status: 401 },
+        { target: "openai/well", outcome: "completed", status: 200 },
+      ],
+    });
+  });
+
   it.each([false, true])(
     "warns of a turn that failed, and says what the provider said (stream: %s)",
     async (stream) => {

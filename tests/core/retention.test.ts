@@ -106,6 +106,7 @@ describe.each(databases)("what is kept no longer on $database", ({ fresh }) => {
     expect(left.map(({ id }) => id)).toEqual([touched.id]);
     expect(await turnRow(db, turn)).toMatchObject({ status: "failed", error: { code: "turn_cancelled" } });
     expect(call.signal.aborted).toBe(true);
+    expect(deps.lines).toContainEqual(expect.objectContaining({ conversations: 209 }));
     const tombstones = await db.select().from(db.tables.tombstones);
     expect(tombstones).toHaveLength(209);
     expect(tombstones.find(({ id }) => id === running.id)).toMatchObject({ userId: running.owner.self, told: 1 });

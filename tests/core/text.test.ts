@@ -16,13 +16,34 @@ describe("a title", () => {
 
   it("is cut between words and says so", () => {
     const text = "Could you please help me to plan a journey through northern Italy next spring";
-    const title = titleFrom(text);
+    const title = titleFrom(text) ?? "";
     const kept = title.slice(0, -1);
     expect(title.length).toBeLessThanOrEqual(60);
     expect(title.at(-1)).toBe("…");
     expect(text.startsWith(`${kept} `)).toBe(true);
     expect(kept.length).toBeGreaterThan(30);
   });
+
+  it.each([
+    { what: "a family", grapheme: "👨‍👩‍👧‍👦" },
+    { what: "a flag", grapheme: "🇩🇪" },
+    { what: "a letter with its accents", grapheme: "e\u0301\u0323" },
+    { what: "a syllable of Devanagari", grapheme: "क्षि" },
+  ])("is never cut inside $what", ({ grapheme }) => {
+    for (let before = 50; before <= 60; before++) {
+      const title = titleFrom(`${"a".repeat(before)}${grapheme.repeat(20)}`) ?? "";
+      const shown = title.slice(before, -1);
+      expect(title.length).toBeLessThanOrEqual(60);
+      expect(shown.replaceAll(grapheme, ""), `behind ${before} letters`).toBe("");
+    }
+  });
+
+  it.each(["\u200b\u200d", "\u2060", "\u00ad\u00ad", "\u3164", "\u2800", "\ufe0f", "\u202e"])(
+    "is none where nothing can be seen (%j)",
+    (text) => {
+      expect(titleFrom(text.repeat(3))).toBeNull();
+    },
+  );
 
   it("is cut inside a word that alone is too long", () => {
     expect(titleFrom("a".repeat(61))).toBe(`${"a".repeat(59)}…`);
@@ -32,7 +53,7 @@ describe("a title", () => {
     const random = randomFrom(1);
     for (let i = 0; i < 2_000; i++) {
       const text = stringOf(random, ["a", "word", " ", "\n", "🎉", "👩‍👩‍👧", "中"], 80);
-      const title = titleFrom(text);
+      const title = titleFrom(text) ?? "";
       expect(title.length, text).toBeLessThanOrEqual(60);
       expect(title.isWellFormed(), text).toBe(true);
       expect(title, text).not.toMatch(/[\r\n\t]/);

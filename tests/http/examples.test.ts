@@ -41,7 +41,7 @@ describe("Execute in the documentation, pressed on a fresh open service", () => 
     const note = { extension_type: "note", data: {} };
     const extension = await post(`/api/v1/messages/${user_message_id}/extensions`, note);
     const ofConversation = { chat_id: id, conversation_id: id, session_id: id };
-    const ids = { ...ofConversation, turn_id, message_id: user_message_id, id: extension.id };
+    const ids = { ...ofConversation, user_id: "alice", turn_id, message_id: user_message_id, id: extension.id };
     if (BEFORE[operationId] === "a session that waits") await post(`/api/v1/sessions/${id}/transfer`, { to: "agent" });
     if (BEFORE[operationId] === "a turn that runs") {
       parts.provider.behave(() => ({ headersAfter: Number.POSITIVE_INFINITY }));
@@ -93,8 +93,6 @@ describe("Execute in the documentation, pressed on a fresh open service", () => 
         .map(({ name, in: place }) => `${operationId} ${place} ${name}`),
     );
     expect(filled.filter((one) => /_id$| id$/.test(one)).sort()).toEqual([
-      "eraseUser path user_id",
-      "exportUser path user_id",
       "listUserSessions path user_id",
       "watchAgent path agent_id",
     ]);

@@ -221,3 +221,14 @@ describe("a service that was open", () => {
     expect(called.status).toBe(200);
   });
 });
+
+describe("an open service with Stream Chat", () => {
+  const parts = useApp({ STREAM_API_KEY: "key", STREAM_SECRET: "secret" });
+
+  it.each(foreign)("asks a webhook for its signature, not where it comes from: %s", async (_, from) => {
+    const called = await parts.app.call("POST", "/webhooks/stream", { type: "message.new" }, from);
+    expectProblem(called, 401, "unauthorized");
+  });
+
+  declares(parts);
+});

@@ -179,3 +179,15 @@ describe.each(runtimes)("a refusal on %s", (runtime) => {
     expect(last).toMatchObject({ type: "failed", error: { code: "provider_failed" } });
   });
 });
+
+it.each<[unknown, FailureKind]>([
+  [500, "overloaded"],
+  ["503", "overloaded"],
+  [429, "rate_limited"],
+  [402, "quota_exhausted"],
+  [401, "auth"],
+  [200, "stream_incomplete"],
+  [1234, "stream_incomplete"],
+])("an error in the middle of an answer whose code is %s is judged by it as by a status", (code, kind) => {
+  expect(kindOfError({ error: { message: "no", code } }, "stream_incomplete")).toBe(kind);
+});

@@ -265,6 +265,18 @@ describe.each(runtimes)("on %s", (runtime) => {
     expect(hits(first)).toBe(1);
   });
 
+  it("a turn that fails names the targets that it did not ask, and why", async () => {
+    const limited = says(429, "slow_down", { "retry-after": "300" });
+    behave(limited);
+    await dispatcher.send(first).last;
+    behave(limited, says(402, "insufficient_quota"));
+    const last = await dispatcher.send([second, first]).last;
+    expect(outcomes(last)).toEqual([[second, "quota_exhausted"]]);
+    const detail = last.type === "failed" ? last.error.detail : "";
+    expect(detail).toContain(`${second} has no quota left. ${first} is over its rate limit (`);
+    expect(detail).toMatch(/ago\) and is asked again in \d+ s\.$/);
+  });
+
   it.each([
     { status: 500, says: "failed with an error of its own (HTTP 500)." },
     { status: 503, says: "is overloaded." },
