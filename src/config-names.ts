@@ -11,13 +11,19 @@ const ELSEWHERE: Record<string, string> = {
   API_KEY: "API_KEYS",
   DB_URL: "DATABASE_URL",
   DB_URI: "DATABASE_URL",
+  DB_HOST: "DATABASE_URL",
+  DB_NAME: "DATABASE_URL",
+  DB_PATH: "DATABASE_URL",
   DATABASE: "DATABASE_URL",
   DATABASE_PATH: "DATABASE_URL",
   DATABASE_DSN: "DATABASE_URL",
   POSTGRES_URL: "DATABASE_URL",
   POSTGRES_URI: "DATABASE_URL",
   POSTGRESQL_URL: "DATABASE_URL",
+  POSTGRES_HOST: "DATABASE_URL",
   PG_URL: "DATABASE_URL",
+  PGHOST: "DATABASE_URL",
+  PGDATABASE: "DATABASE_URL",
   SQLALCHEMY_DATABASE_URL: "DATABASE_URL",
   SQLALCHEMY_DATABASE_URI: "DATABASE_URL",
   OPENAI_KEY: "OPENAI_API_KEY",
@@ -38,27 +44,47 @@ const ELSEWHERE: Record<string, string> = {
   RUNPOD_ENDPOINT_URL: "RUNPOD_ENDPOINT_ID",
   STREAM_KEY: "STREAM_API_KEY",
   STREAM_API_SECRET: "STREAM_SECRET",
+  CORS_ORIGIN: "ALLOWED_ORIGINS",
   CORS_ORIGINS: "ALLOWED_ORIGINS",
+  CORS_ALLOW_ORIGINS: "ALLOWED_ORIGINS",
   CORS_ALLOWED_ORIGINS: "ALLOWED_ORIGINS",
   BACKEND_CORS_ORIGINS: "ALLOWED_ORIGINS",
+  REDIS: "REDIS_URL",
+  REDIS_HOST: "REDIS_URL",
+  REDIS_ADDR: "REDIS_URL",
+  REDIS_ADDRESS: "REDIS_URL",
 };
 
-/** A line for each variable that is set where one of `ours`, which is not, may be meant. Values are not shown. */
+const PREFIX = /^PARLEY_/;
+/** Units, which one of ours ends in and its slip may not, or in another one. */
+const UNIT = /_(MS|S|SECS?|SECONDS|BYTES|KB|MB|DAYS)$/;
+/** Of a short name so much else is near that one of ours beside it is no slip. */
+const LONG = 8;
+
+/** A line for each variable that is set and not read, where one of `ours` may be meant. Values are not shown. */
 export function lookalikes(given: Readonly<Record<string, string>>, ours: readonly string[]): string[] {
-  return Object.keys(given).flatMap((name) => {
-    const meant = ours.includes(name) ? undefined : nearest(name, ours);
-    return meant === undefined || meant in given ? [] : [`${name}: is not read; is ${meant} meant?`];
+  return Object.entries(given).flatMap(([name, value]) => {
+    if (ours.includes(name) || isOfContainers(name, value)) return [];
+    const plain = name.toUpperCase().replace(PREFIX, "");
+    const known = Object.hasOwn(ELSEWHERE, plain) ? ELSEWHERE[plain] : undefined;
+    const meant = known ?? nearest(plain, ours);
+    if (meant === undefined) return [];
+    if (!(meant in given)) return [`${name}: is not read; is ${meant} meant?`];
+    const isSlip = known === undefined && meant.length >= LONG;
+    return isSlip ? [`${name}: is not read; ${meant} is set as well, and is read`] : [];
   });
 }
 
-function nearest(name: string, ours: readonly string[]): string | undefined {
-  const plain = name.toUpperCase().replace(/^PARLEY_(?!PORT$)/, "");
-  const known = Object.hasOwn(ELSEWHERE, plain) ? ELSEWHERE[plain] : undefined;
-  return known ?? ours.find((one) => areNear(plain, one));
+/** Kubernetes tells every container where a service named parley is. */
+const isOfContainers = (name: string, value: string) => PREFIX.test(name) && /^(tcp|udp):\/\//.test(value);
+
+function nearest(plain: string, ours: readonly string[]): string | undefined {
+  const bare = plain.replace(UNIT, "");
+  return ours.find((one) => areNear(plain, one)) ?? ours.find((one) => one.replace(UNIT, "") === bare);
 }
 
 /** A slip in a short name, two in a long one. */
-const areNear = (name: string, one: string) => distance(name, one) <= (one.length < 8 ? 1 : 2);
+const areNear = (name: string, one: string) => distance(name, one) <= (one.length < LONG ? 1 : 2);
 
 /** Letters to put in, take out, change, or swap with their neighbour. */
 function distance(a: string, b: string): number {

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
 import { type DatabaseAddress, parseDatabaseUrl } from "./db/index.ts";
@@ -25,6 +26,17 @@ export const whole = (min: number, max: number) =>
 
 export const milliseconds = whole(1, 2 ** 31 - 1);
 export const flag = z.stringbool({ error: "must be true or false" });
+
+/** A name, or an address with or without brackets: no URL, no port. Four numbers are an address. */
+export const hostName = z
+  .string()
+  .refine(
+    (value) =>
+      isIP(value.replace(/^\[(.*)\]$/, "$1")) > 0 || (/^[\w-]+(\.[\w-]+)*\.?$/.test(value) && !isFourNumbers(value)),
+    "is no host: write a name or an address alone, like localhost or 127.0.0.1; the port stands in PORT",
+  );
+
+const isFourNumbers = (value: string) => /^\d+(\.\d+){3}$/.test(value);
 
 /** What is sent as a header. */
 export const headerText = z.string().regex(/^[\x20-\x7e]+$/, "must be one line of letters, digits and signs of ASCII");
@@ -62,7 +74,7 @@ export function rate(value: string, context: z.RefinementCtx): Rate | null {
   const [, count, unit] = /^([1-9]\d{0,5})\/([smh])$/.exec(value) ?? [];
   const windowMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ""];
   if (windowMs === undefined) {
-    context.addIssue({ code: "custom", message: "must look like 600/m, 10/s or off" });
+    context.addIssue({ code: "custom", message: "must look like 600/m, 10/s, 1000/h or off" });
     return z.NEVER;
   }
   return { count: Number(count), windowMs };
@@ -117,7 +129,7 @@ export function aliases(value: string, context: z.RefinementCtx): Map<string, st
       context.addIssue({ code: "custom", message: "must look like fast=groq/model,openai/model;smart=openai/model" });
       return z.NEVER;
     }
-    if (!areKnown(targets, context)) return z.NEVER;
+    if (!areKnown(targets, context) || isTwice(result, alias, context)) return z.NEVER;
     result.set(alias, targets);
   }
   return result;
@@ -132,6 +144,13 @@ function areKnown(targets: readonly string[], context: z.RefinementCtx): boolean
   return false;
 }
 
+/** Whether a name stands there already; says which. */
+function isTwice(named: ReadonlyMap<string, unknown>, name: string, context: z.RefinementCtx): boolean {
+  if (!named.has(name)) return false;
+  context.addIssue({ code: "custom", message: `has ${name} twice; of each name there is one` });
+  return true;
+}
+
 /** `openai/my-model=0.15/0.60;…`: USD per million input and output tokens */
 export function prices(value: string, context: z.RefinementCtx): Map<string, Price> {
   const result = new Map<string, Price>();
@@ -142,7 +161,7 @@ export function prices(value: string, context: z.RefinementCtx): Map<string, Pri
       context.addIssue({ code: "custom", message: "must look like openai/model=0.15/0.60;groq/model=0.1/0.5" });
       return z.NEVER;
     }
-    if (!areKnown([target], context)) return z.NEVER;
+    if (!areKnown([target], context) || isTwice(result, target, context)) return z.NEVER;
     result.set(target, { input: Number(input), output: Number(output) });
   }
   return result;
@@ -158,6 +177,7 @@ export function windows(value: string, context: z.RefinementCtx): Map<string, nu
       context.addIssue({ code: "custom", message: "must look like openai/my-model=131072;runpod/my-endpoint=32768" });
       return z.NEVER;
     }
+    if (isTwice(result, target, context)) return z.NEVER;
     result.set(target, Number(tokens));
   }
   return result;

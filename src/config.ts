@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "dotenv";
 import { z } from "zod";
 import type { Rate } from "./bus/buckets.ts";
+import { guessable } from "./config-guessable.ts";
 import { lookalikes } from "./config-names.ts";
 import { halfGiven, idleChecks } from "./config-pairs.ts";
 import { type Env, misread, tidied } from "./config-text.ts";
@@ -15,6 +16,7 @@ import {
   daysOrOff,
   flag,
   headerText,
+  hostName,
   isRedis,
   limit,
   milliseconds,
@@ -47,7 +49,7 @@ const STREAMS = 100;
 
 const environment = z.object({
   PORT: whole(0, 65535).default(8000),
-  HOST: z.string().optional(),
+  HOST: hostName.optional(),
   BASE_PATH: basePath.default(""),
   ALLOW_OPEN: flag.default(false),
   DATABASE_URL: z
@@ -181,7 +183,7 @@ export function parseConfig(env: Env): Configured {
   const open = CLOSED_BY.every((name) => given[name] === undefined);
   const host = given["HOST"] ?? (open ? "127.0.0.1" : "0.0.0.0");
   const problems = problemsOf(given, parsed.error);
-  if (open && !isLoopback(host) && !flag.safeParse(given["ALLOW_OPEN"]).data) {
+  if (open && !isLoopback(host) && hostName.safeParse(host).success && !flag.safeParse(given["ALLOW_OPEN"]).data) {
     problems.push(
       "HOST: beyond loopback an open service would let anybody in; set JWT_SECRET, JWT_JWKS_URL or API_KEYS, or ALLOW_OPEN=true if that is meant",
     );
@@ -216,7 +218,7 @@ function problemsOf(given: Record<string, string>, error: z.ZodError | undefined
 function noticesOn(given: Record<string, string>, { DATABASE_URL }: Environment): string[] {
   const unheeded = unheededIn(DATABASE_URL);
   const named = unheeded.length === 0 ? [] : [`DATABASE_URL: ${unheeded.join(", ")} in it is not heeded`];
-  return [...named, ...lookalikes(given, NAMES)];
+  return [...named, ...guessable(given, variables), ...lookalikes(given, NAMES)];
 }
 
 /** Where the database is, for what needs nothing else. Throws a plain Error that says what is wrong with the variable. */

@@ -5,7 +5,7 @@ import { placeOf } from "./db/address.ts";
 import { inspectDatabase } from "./db/inspect.ts";
 import { countKeys } from "./http/key-set.ts";
 import { kindOfError, statusOf, tell } from "./models/failures.ts";
-import { type ListedModel, listModels } from "./models/model-list.ts";
+import { isNothingThere, type ListedModel, listModels } from "./models/model-list.ts";
 import { createRegistry } from "./models/registry.ts";
 import { runpod } from "./models/runpod.ts";
 import { createTransport, type Transport } from "./models/transport.ts";
@@ -17,6 +17,7 @@ import { StreamChatError } from "./stream-chat/failures.ts";
 type Finding = { ok: boolean; isWarning?: true; what: string; detail: string };
 
 const PATIENCE_MS = 5_000;
+const SERVED = "is served by another process now, beside which no second one may start";
 
 /** Looks at everything that the service depends on, and says in a line each how it is. */
 export async function run(): Promise<void> {
@@ -77,7 +78,8 @@ async function database({ DATABASE_URL: address }: Config): Promise<Finding> {
     const found = await inspectDatabase(address);
     if (!found.exists) return { ok: true, what, detail: `${place} is not there yet; the first start makes it` };
     const rest = found.pending === 0 ? "up to date" : `the next start applies ${found.pending}`;
-    return { ok: true, what, detail: `${place} is reachable, ${found.applied} migrations applied, ${rest}` };
+    const detail = `${place} is reachable, ${found.applied} migrations applied, ${rest}`;
+    return found.isServed ? warning(what, `${detail}; it ${SERVED}`) : { ok: true, what, detail };
   } catch (error) {
     return { ok: false, what, detail: `${place}: ${reasonOf(error)}` };
   }
@@ -125,10 +127,17 @@ function askProviders({ models }: Config, transport: Transport): Promise<Asked[]
           finding: { ok: true, what, detail: `reachable, lists ${listed.length} models` },
         };
       } catch (error) {
-        return { name, models: null, finding: { ok: false, what, detail: refusal(name, error) } };
+        return { name, models: null, finding: { ok: false, what, detail: noList(name, baseURL, error) } };
       }
     }),
   );
+}
+
+/** Why a server did not list its models; where nothing is found the address may lack its end. */
+function noList(name: string, baseURL: string, error: unknown): string {
+  if (!isNothingThere(error)) return refusal(name, error);
+  if (/\/v\d[^/]*(\/|$)/.test(baseURL)) return `${name} has no list of models at that address`;
+  return `${name} has nothing at that address; does ${name.toUpperCase()}_BASE_URL need /v1 at its end?`;
 }
 
 function refusal(name: string, error: unknown): string {

@@ -44,10 +44,17 @@ async function main(given: string[]): Promise<void> {
   if (first === "--version" || first === "-v" || first === "version") return say(`parley ${pkg.version}`);
   const [name = "", ...args] = first?.startsWith("-") === false ? given : ["serve", ...given];
   const asksHelp = name === "help" || given.includes("--help") || given.includes("-h");
-  const command = commands.find((one) => one.name === (name === "help" ? second : name));
-  if (asksHelp && (command === undefined || first?.startsWith("-") !== false)) return say(help());
-  if (asksHelp && command) return say(helpOn(command));
-  if (!command) return misused(`There is no command '${name}'`);
+  const asked = name === "help" && !second?.startsWith("-") ? second : name;
+  const isOfAll = asked === undefined || asked === "help" || first?.startsWith("-") !== false;
+  if (asksHelp && isOfAll) return say(help());
+  const command = commands.find((one) => one.name === asked);
+  if (!command) return misused(`There is no command '${asked}'`);
+  if (asksHelp) return say(helpOn(command));
+  await runOrSay(command, args);
+}
+
+/** Arguments that a command does not take are said in a line. */
+async function runOrSay(command: Command, args: string[]): Promise<void> {
   try {
     await command.run(args);
   } catch (error) {

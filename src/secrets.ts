@@ -58,5 +58,6 @@ export function hiding(secrets: readonly string[]): (text: string) => string {
 /** One line of why something cannot be used; addresses carry passwords, so they are cut out. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message || ("code" in error ? String(error.code) : error.name) : "";
-  return (text.split("\n")[0] ?? "").replace(/\/\/\S*@/g, "//…@") || "cannot be used";
+  // An address that we show as an example stays as it is.
+  return (text.split("\n")[0] ?? "").replace(/\/\/(?!user:password@host\b)\S*@/g, "//…@") || "cannot be used";
 }

@@ -13,7 +13,7 @@ export function copySqlite(client: Database.Database, file: string): void {
   if (existsSync(file)) throw isThere(file);
   const part = `${file}.${randomUUID().slice(0, 8)}.part`;
   // An empty file is one that VACUUM INTO fills; made here, nobody may read it who may not read the original.
-  closeSync(openSync(part, "wx", (statSync(client.name).mode & 0o777) | 0o200)); // the original may be a copy put away
+  makeFile(part, (statSync(client.name).mode & 0o777) | 0o200); // the original may be a copy put away
   try {
     client.prepare("vacuum into ?").run(part); // which leaves it to us to see it onto the disk
     sync(part, "r+");
@@ -22,6 +22,24 @@ export function copySqlite(client: Database.Database, file: string): void {
     rmSync(part, { force: true });
   }
   if (process.platform !== "win32") sync(dirname(file), "r"); // there a folder cannot be opened
+}
+
+/** Why a file cannot be made, of the folder that it would stand in. */
+const WHY: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  ENOTDIR: "is no folder",
+  EACCES: "may not be written to by this user",
+  EPERM: "may not be written to by this user",
+  EROFS: "is on a file system that cannot be written",
+};
+
+function makeFile(file: string, mode: number): void {
+  try {
+    closeSync(openSync(file, "wx", mode));
+  } catch (error) {
+    const why = WHY[(error as NodeJS.ErrnoException).code ?? ""];
+    throw why === undefined ? error : new Error(`the folder ${dirname(file)} ${why}`, { cause: error });
+  }
 }
 
 const isThere = (file: string): Error => new Error(`${file} is there already, and is left as it is`);

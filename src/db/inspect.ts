@@ -9,12 +9,16 @@ import { readJournal } from "./journal.ts";
 import { appliedOn, hashesOf, pending } from "./migrate.ts";
 import { connectTo } from "./postgres-address.ts";
 import { codeOf, MISSING_DATABASE } from "./postgres-errors.ts";
+import { isHeld } from "./sqlite-file.ts";
 import { within } from "./within.ts";
 
 const PATIENCE_S = 5;
 
-/** How a database is, looked at without changing it: migrations that are applied, and that the next start would apply. */
-export type Inspection = { exists: false } | { exists: true; applied: number; pending: number };
+/**
+ * How a database is, looked at without changing it: migrations that are applied, and that the next start would apply;
+ * whether another process serves the file, so that a start would be refused.
+ */
+export type Inspection = { exists: false } | { exists: true; applied: number; pending: number; isServed: boolean };
 
 /** Throws where it cannot be reached or written, or is newer than this code. */
 export async function inspectDatabase(address: DatabaseAddress): Promise<Inspection> {
@@ -33,7 +37,7 @@ function inspectSqlite(path: string): Inspection {
     refuseForeignTables(client);
     const state = stateOf(migrations.sqlite, appliedOn(client));
     takeWriteLock(path);
-    return state;
+    return { ...state, isServed: isHeld(path) };
   } finally {
     client.close();
   }
@@ -86,6 +90,6 @@ async function lookAt(client: postgres.Sql): Promise<Inspection> {
   return state;
 }
 
-function stateOf(list: (typeof migrations)["sqlite"], applied: readonly string[]): Inspection {
-  return { exists: true, applied: applied.length, pending: pending(list, applied).length };
+function stateOf(list: (typeof migrations)["sqlite"], applied: readonly string[]) {
+  return { exists: true as const, applied: applied.length, pending: pending(list, applied).length, isServed: false };
 }

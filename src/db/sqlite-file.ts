@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import { codeOf } from "./postgres-errors.ts";
 import { FILE_MOVED } from "./trouble.ts";
@@ -12,18 +12,35 @@ const PATIENCE_MS = 2_000;
  * another process holds it.
  */
 export function holdFile(path: string): () => void {
-  const lock = new Database(`${realpathSync(path)}.lock`, { timeout: PATIENCE_MS });
+  const lock = new Database(lockOf(path), { timeout: PATIENCE_MS });
   try {
     lock.exec("begin exclusive");
   } catch (error) {
     lock.close();
-    if (!codeOf(error)?.startsWith("SQLITE_BUSY")) throw error;
+    if (!isBusy(error)) throw error;
     throw new Error(
       `another process serves ${path} already; stop it first, or name another file (several processes need Postgres)`,
     );
   }
   return () => void lock.close();
 }
+
+/** Whether another process holds the file; a look leaves nothing behind. */
+export function isHeld(path: string): boolean {
+  if (!existsSync(lockOf(path))) return false;
+  const lock = new Database(lockOf(path), { readonly: true, timeout: 0 });
+  try {
+    lock.prepare("select 1 from sqlite_schema").get();
+    return false;
+  } catch (error) {
+    return isBusy(error);
+  } finally {
+    lock.close();
+  }
+}
+
+const lockOf = (path: string): string => `${realpathSync(path)}.lock`;
+const isBusy = (error: unknown): boolean => codeOf(error)?.startsWith("SQLITE_BUSY") === true;
 
 /** How long a look at the files counts, in milliseconds. */
 const LOOK_MS = 50;

@@ -46,7 +46,7 @@ export async function listModels(
   const answer = await transport.send({ url: `${baseURL}/models`, method: "GET", headers, body: null, signal });
   try {
     if (answer.status >= 300) throw await refusalOf(answer);
-    const { data } = list.parse(JSON.parse(await answer.text()));
+    const { data } = read(await answer.text());
     return data.map((model) => ({
       id: model.id,
       shutdown: model.shutdown_date ?? null,
@@ -56,3 +56,19 @@ export async function listModels(
     answer.release();
   }
 }
+
+const NO_LIST = "no_list_of_models";
+
+/** What is answered with 200 and is no list is a page, or an error in other words: nothing is there either. */
+function read(text: string): z.output<typeof list> {
+  try {
+    return list.parse(JSON.parse(text));
+  } catch (error) {
+    throw Object.assign(new Error("what was answered is no list of models", { cause: error }), { code: NO_LIST });
+  }
+}
+
+/** Whether there is no list of models at the address that was asked. */
+export const isNothingThere = (error: unknown): boolean =>
+  error instanceof Error &&
+  (("status" in error && error.status === 404) || ("code" in error && error.code === NO_LIST));

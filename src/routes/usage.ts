@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { invalid } from "../core/errors.ts";
 import { readUsage, type UsedByModel } from "../core/usage.ts";
 import { actorOf } from "../http/actor.ts";
 import { createRouter } from "../http/router.ts";
@@ -56,6 +57,7 @@ export function usage({ db }: Services) {
 
   router.openapi(get, async (c) => {
     const { from, to } = c.req.valid("query");
+    if (from !== undefined && to !== undefined && from > to) throw invalid("from", "must not be later than to");
     const actor = actorOf(c);
     const used = await readUsage(db, actor, { from: from ?? 0, to: to ?? Number.MAX_SAFE_INTEGER });
     const all = actor.sees === "all" && actor.owner === null;

@@ -107,7 +107,8 @@ describe("parley backup", () => {
     { what: "the database itself", args: ["parley.db"], says: /^parley\.db is there already/ },
     { what: "no file", args: [], says: /^FILE: / },
     { what: "two files", args: ["a.db", "b.db"], says: /^FILE: / },
-    { what: "a folder that is not there", args: ["nowhere/a.db"], says: /^ENOENT: .*nowhere/ },
+    { what: "a folder that is not there", args: ["nowhere/a.db"], says: /^the folder nowhere does not exist$/ },
+    { what: "a folder that is a file", args: ["taken.db/a.db"], says: /^the folder taken\.db is no folder$/ },
     {
       what: "no database",
       args: ["a.db"],
@@ -119,7 +120,7 @@ describe("parley backup", () => {
       what: "an address that is none",
       args: ["a.db"],
       env: { DATABASE_URL: "mysql://x" },
-      says: /^DATABASE_URL: must /,
+      says: /^DATABASE_URL: begins with none of .* or postgres:\/\/user:password@host\/name$/,
     },
     { what: "a file that is no database", args: ["a.db"], env: { DATABASE_URL: "taken.db" }, says: /not a database/ },
     { what: "Postgres", args: ["a.db"], env: elsewhere, says: /^Postgres .*pg_dump/ },

@@ -52,7 +52,15 @@ describe.each(["node", "bun", "binary"] as const)("on %s", (runtime) => {
   });
 
   it("does nothing where it is asked for what there is not, says so in one line, and ends with 2", async () => {
-    const wrong = [["nope"], ["--nope"], ["serve", "--port"], ["token", "--admin"], ["doctor", "x"], ["migrate", "-x"]];
+    const wrong = [
+      ["nope"],
+      ["--nope"],
+      ["serve", "--port"],
+      ["token", "--admin"],
+      ["doctor", "x"],
+      ["migrate", "-x"],
+      ["help", "nope"],
+    ];
     const said = await Promise.all(wrong.map((args) => parley(args)));
     for (const [i, { code, out, error }] of said.entries()) {
       expect([code, out]).toEqual([2, ""]);

@@ -15,7 +15,7 @@ import { type Provider, startProvider } from "../support/provider.ts";
 import { describeRedis, type RedisServer, startRedis } from "../support/redis.ts";
 import { ENDPOINT, type FakeRunpod, startRunpod } from "../support/runpod.ts";
 import { KEY as RUNPOD_KEY } from "../support/runpod-outputs.ts";
-import { runCommand } from "../support/service.ts";
+import { runCommand, startService } from "../support/service.ts";
 import { startStream } from "../support/stream.ts";
 
 const SECRETS = { openai: "sk-nobody-may-see", groq: "gsk-nobody-may-see", runpod: RUNPOD_KEY, database: "pa55-w0rd" };
@@ -80,7 +80,13 @@ describe("a doctor who finds all well", () => {
   it("says a line for the database, for each provider, and for each target of each alias, and ends with 0", async () => {
     const groqs = { GROQ_API_KEY: SECRETS.groq, GROQ_BASE_URL: groq.groqUrl };
     const MODELS = "fast=groq/openai/gpt-oss-20b,openai/gpt-6-luna;balanced=openai/gpt-6-luna;smart=openai/gpt-6-sol";
-    const said = await doctor({ JWT_SECRET: "s".repeat(32), ...atOpenAI(), ...groqs, ...atRunpod(), MODELS });
+    const said = await doctor({
+      JWT_SECRET: "0123456789abcdefghijklmnopqrstuv",
+      ...atOpenAI(),
+      ...groqs,
+      ...atRunpod(),
+      MODELS,
+    });
     expect(said).toEqual({
       code: 0,
       lines: [
@@ -94,6 +100,16 @@ describe("a doctor who finds all well", () => {
         "ok      provider runpod: workers: 0 idle, 0 initializing, 1 ready, 0 running, 0 throttled, 0 unhealthy; 1 jobs in line",
       ],
     });
+  });
+
+  it("says that another process serves the file, and not so once that has ended, however it did", async () => {
+    const env = { DATABASE_URL: join(folder, "parley.db") };
+    const said = async () => (await doctor(env)).lines.filter((line) => line.includes(" database "));
+    const service = await startService("node", env);
+    onTestFinished(() => void service.end("SIGKILL"));
+    expect(await said()).toEqual([expect.stringMatching(/^warn .*up to date; it is served by another process now/)]);
+    await service.end("SIGKILL");
+    expect(await said()).toEqual([expect.stringMatching(/^ok .*up to date$/)]);
   });
 
   it("counts the keys of a key server", async () => {
@@ -164,6 +180,20 @@ describe("a doctor who finds trouble says it in a line and ends with 1, when", (
       "trouble model balanced: openai/gpt-6-luna: its provider cannot be asked",
       "trouble model smart: openai/gpt-6-sol: its provider cannot be asked",
     ]);
+  });
+
+  it("a server of one's own has nothing where it is looked for, and asks whether /v1 is missing", async () => {
+    openai.list(404);
+    const nothing =
+      "trouble provider openai: openai has nothing at that address; does OPENAI_BASE_URL need /v1 at its end?";
+    const OPENAI_BASE_URL = openai.openaiUrl.replace(/\/v1$/, "");
+    expect(troubles(await doctor({ OPENAI_BASE_URL }))[0]).toBe(nothing);
+    const page = await startKeyServer(saying(200, "<html>"));
+    onTestFinished(() => page.close());
+    expect(troubles(await doctor({ OPENAI_BASE_URL: new URL(page.url).origin }))[0]).toBe(nothing);
+    expect(troubles(await doctor({ OPENAI_BASE_URL: openai.openaiUrl }))[0]).toBe(
+      "trouble provider openai: openai has no list of models at that address",
+    );
   });
 
   it("a key server is not there", async () => {
@@ -404,7 +434,13 @@ describe.each(databases)("on $database a doctor", ({ database, fresh }) => {
     const { code, lines } = await doctor({ DATABASE_URL: url });
     await app.stop();
     expect(code).toBe(0);
-    expect(lines[0]).toMatch(/^ok {6}database \(\w+\): \S+ is reachable, [1-9]\d* migrations applied, up to date$/);
+    const rest =
+      database === "SQLite" ? "; it is served by another process now, beside which no second one may start" : "";
+    expect(lines[0]).toMatch(
+      new RegExp(
+        `^(ok {6}|warn {4})database \\(\\w+\\): \\S+ is reachable, [1-9]\\d* migrations applied, up to date${rest}$`,
+      ),
+    );
   });
 
   it("finds trouble in a database that is newer than the service", async () => {

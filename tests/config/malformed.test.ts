@@ -5,7 +5,7 @@ const DIGEST = "0123456789abcdef".repeat(4);
 
 const wrong: Record<string, string[]> = {
   PORT: ["abc", "70000", "-1", "80.5", "1e3", "8 0", "9".repeat(30)],
-  HOST: ["0.0.0.0"],
+  HOST: ["0.0.0.0", "http://127.0.0.1", "999.1.1.1", "127.0.0.1:8000", "*", "[::1", "a b", "localhost/"],
   BASE_PATH: ["parley", "https://example.com/chat-api", "//chat-api", "/chat api", "/a/../b", "/a?b"],
   ALLOW_OPEN: ["maybe", "2"],
   METRICS_OPEN: ["admin", "2"],
@@ -20,8 +20,12 @@ const wrong: Record<string, string[]> = {
     "\x24{{Postgres.DATABASE_URL}}",
     "psql 'postgres://user:hunter2@host/db'",
     "user:hunter2@host/db",
+    "user_name:hunter2@host/db",
+    "pgsql_prod//user:hunter2@host/db",
+    "your-db.db",
+    "postgres://user:hunter2@host",
     "host=/var/run/postgresql dbname=parley",
-    "parley",
+    "chats",
     "postgres://user:hunter2@host:99999/db",
     "file://host/a.db",
   ],
@@ -120,7 +124,7 @@ const wrong: Record<string, string[]> = {
   ],
   STREAM_MIRROR: ["everything", "Sessions"],
   STREAM_ASSISTANT_ID: ["the assistant", "a.b", "utf8_YQ", "sha256_a", "a".repeat(256)],
-  RATE_LIMIT: ["700", "0/h", "600/d", "600/min", "600 / m", "-1/s", "1.5/s", "OFF", "/h", "1000000/s", "600/m;600/h"],
+  RATE_LIMIT: ["700", "01/h", "600/d", "600/min", "600 / m", "-1/s", "1.5/s", "OFF", "/d", "1000000/s", "600/m;600/h"],
   TRUST_PROXY: ["-1", "11", "true", "10.0.0.0/8", "1.0"],
   MAX_TURNS_PER_USER: ["0", "-1", "none", "1.5", "OFF", "2147483648"],
   MAX_STREAMS_PER_USER: ["0", "-1", "none", "1e3", "2147483648"],
@@ -160,6 +164,34 @@ describe("a provider that there is not", () => {
       problems: [`${name}: foo is no provider; there are echo, openai, groq, runpod`],
     });
   });
+});
+
+describe("a name that stands there twice", () => {
+  it.each([
+    ["MODELS", "fast=openai/a;smart=openai/b;fast=groq/c", "fast"],
+    ["PRICES", "openai/a=1/2;openai/a=2/3", "openai/a"],
+    ["MODEL_WINDOWS", "openai/a=1000;openai/a=2000", "openai/a"],
+  ])("is told: %s=%s", (name, value, twice) => {
+    expect(parseConfig({ [name]: value })).toEqual({
+      problems: [`${name}: has ${twice} twice; of each name there is one`],
+    });
+  });
+});
+
+describe("HOST", () => {
+  it.each(["http://127.0.0.1", "999.1.1.1", "127.0.0.1:8000"])("%s is no host, open or closed", (HOST) => {
+    for (const env of [{}, { JWT_SECRET: "0123456789abcdefghijklmnopqrstuv" }]) {
+      expect(parseConfig({ HOST, ...env })).toEqual({ problems: [expect.stringMatching(/^HOST: is no host: /)] });
+    }
+  });
+});
+
+it("RATE_LIMIT names every unit", () => {
+  for (const RATE_LIMIT of ["600/d", "0/h", "/h"]) {
+    expect(parseConfig({ RATE_LIMIT })).toEqual({
+      problems: ["RATE_LIMIT: must look like 600/m, 10/s, 1000/h or off"],
+    });
+  }
 });
 
 describe("RunPod", () => {

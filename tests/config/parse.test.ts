@@ -1,7 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { type Config, parseConfig } from "../../src/config.ts";
 
-const SECRET = "s".repeat(32);
+const SECRET = "0123456789abcdefghijklmnopqrstuv";
 
 function configFrom(env: Record<string, string | undefined>): Config {
   const configured = parseConfig(env);
@@ -96,22 +97,73 @@ describe("a name that is not read", () => {
     ["PARLEY_DATABASE_URL", "DATABASE_URL"],
     ["MODEL", "MODELS"],
     ["CORS_ORIGINS", "ALLOWED_ORIGINS"],
+    ["CORS_ORIGIN", "ALLOWED_ORIGINS"],
+    ["TURN_TIMEOUT", "TURN_TIMEOUT_MS"],
+    ["TURN_TIMEOUT_SECONDS", "TURN_TIMEOUT_MS"],
+    ["FIRST_TOKEN_TIMEOUT", "FIRST_TOKEN_TIMEOUT_MS"],
+    ["IDLE_TIMEOUT", "IDLE_TIMEOUT_MS"],
+    ["PARLEY_IDLE_TIMEOUT", "IDLE_TIMEOUT_MS"],
+    ["DRAIN_TIMEOUT", "DRAIN_TIMEOUT_S"],
+    ["MAX_BODY", "MAX_BODY_BYTES"],
+    ["REDIS", "REDIS_URL"],
+    ["REDIS_HOST", "REDIS_URL"],
+    ["DB_HOST", "DATABASE_URL"],
+    ["PGHOST", "DATABASE_URL"],
+    ["PARLEY_PORT", "PORT"],
   ])("%s is taken for a slip of %s, without its value", (name, meant) => {
     expect(noticesOn({ [name]: "hunter2" })).toEqual([`${name}: is not read; is ${meant} meant?`]);
     expect(noticesOn({ [name]: " " })).toEqual([]);
   });
 
+  it.each([
+    ["DATABSE_URL", "DATABASE_URL", "sqlite:///./a.db"],
+    ["PARLEY_DATABASE_URL", "DATABASE_URL", "sqlite:///./a.db"],
+    ["TURN_TIMEOUT", "TURN_TIMEOUT_MS", "1000"],
+  ])("%s is taken for a slip also where %s is set as well", (name, meant, value) => {
+    expect(noticesOn({ [name]: "hunter2", [meant]: value })).toEqual([
+      `${name}: is not read; ${meant} is set as well, and is read`,
+    ]);
+  });
+
   it("is nobody's business where the one that may be meant is set, or where it looks like none of ours", () => {
     expect(noticesOn({ SECRET_KEY: "x", JWT_SECRET: SECRET })).toEqual([]);
-    const names =
-      "HOME PATH PWD USER SHELL TERM LANG HOSTNAME LOGNAME TZ NODE_ENV POSTGRES_PASSWORD PARLEY_PORT MAIL TMPDIR";
+    const names = "HOME PATH PWD USER SHELL TERM LANG HOSTNAME LOGNAME TZ NODE_ENV POSTGRES_PASSWORD MAIL TMPDIR";
     expect(noticesOn(Object.fromEntries(names.split(" ").map((name) => [name, "x"])))).toEqual([]);
+    expect(noticesOn({ MODEL: "x", MODELS: "fast=echo/echo" })).toEqual([]);
+    expect(noticesOn({ PARLEY_PORT: "tcp://10.0.0.1:8000", PARLEY_SERVICE_HOST: "10.0.0.1" })).toEqual([]);
   });
 
   it("is also a part of DATABASE_URL that is passed over", () => {
     expect(noticesOn({ DATABASE_URL: "postgres://h/d?sslmode=require&channel_binding=require&foo=1" })).toEqual([
       "DATABASE_URL: channel_binding, foo in it is not heeded",
     ]);
+  });
+});
+
+describe("a secret that can be guessed is told, without its value:", () => {
+  const noticesOn = (env: Record<string, string>) => {
+    const parsed = parseConfig(env);
+    return "problems" in parsed ? parsed.problems : parsed.notices;
+  };
+
+  it.each([
+    ["JWT_SECRET", "s".repeat(32)],
+    ["JWT_SECRET", "ab".repeat(32)],
+    ["JWT_SECRET", "changeme-changeme-changeme-changeme"],
+    ["JWT_SECRET", "my-secret-key-which-is-long-enough-for-it"],
+    ["OPENAI_API_KEY", "your-api-key-here"],
+    ["OPENAI_API_KEY", "sk-xxxxxxxxxxxxxxxx"],
+    ["OPENAI_API_KEY", "sk-..."],
+    ["GROQ_API_KEY", "YOUR_GROQ_KEY"],
+  ])("%s=%s", (name, value) => {
+    const notices = noticesOn({ [name]: value });
+    expect(notices).toEqual([expect.stringMatching(new RegExp(`^${name}: (can be guessed|looks like a placeholder)`))]);
+    expect(notices[0]).not.toContain(value);
+  });
+
+  it("none of one that is random", () => {
+    const secrets = [randomBytes(32).toString("hex"), randomBytes(32).toString("base64")];
+    for (const secret of secrets) expect(noticesOn({ JWT_SECRET: secret, OPENAI_API_KEY: `sk-${secret}` })).toEqual([]);
   });
 });
 

@@ -14,6 +14,12 @@ import { connectPostgres } from "../support/db-postgres.ts";
 import { listen } from "../support/db-wire.ts";
 import { freePort } from "../support/global.ts";
 
+const RIGHT = "write sqlite:///./parley.db, say, or postgres://user:password@host/name";
+const SPELLINGS = `begins with none of sqlite:///, file:, postgres:// and postgresql://: ${RIGHT}`;
+const UNFILLED = `still holds a placeholder, which nothing has filled in: ${RIGHT}`;
+const NO_ADDRESS = `is neither an address nor a path: ${RIGHT}`;
+const NO_PATH = `is no path, which begins with /, ./ or ../, or ends in .db, .sqlite or .sqlite3: ${RIGHT}`;
+
 describe("DATABASE_URL", () => {
   it.each([
     ["sqlite:///./a.db", "./a.db"],
@@ -34,7 +40,10 @@ describe("DATABASE_URL", () => {
     ["file::memory:", ":memory:"],
     ["sqlite+aiosqlite:///./a.db", "./a.db"],
     ["a.sqlite3", "a.sqlite3"],
-    ["data/chats", "data/chats"],
+    ["./data/chats", "./data/chats"],
+    ["../chats", "../chats"],
+    ["/var/change-log/replacement", "/var/change-log/replacement"],
+    ["sqlite:///u:p@h/x", "u:p@h/x"],
   ])("%j is the SQLite file %j", (url, path) => {
     expect(parseDatabaseUrl(url)).toEqual({ dialect: "sqlite", path });
   });
@@ -48,24 +57,25 @@ describe("DATABASE_URL", () => {
   });
 
   it.each([
-    ["mysql://localhost/parley", "must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path"],
-    ["https://example.com/a.db", "must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path"],
+    ["mysql://localhost/parley", SPELLINGS],
+    ["https://example.com/a.db", SPELLINGS],
     ["sqlite://a.db", "needs three slashes for a path: sqlite:///./parley.db, say"],
     ["sqlite:a.db", "needs three slashes for a path: sqlite:///./parley.db, say"],
-    ["//localhost/parley", "must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path"],
-    ["user:secret@localhost/parley", "must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path"],
+    ["//localhost/parley", SPELLINGS],
+    ["user:secret@localhost/parley", SPELLINGS],
     ["jdbc:postgresql://localhost/parley", "is an address for Java: write postgres://user:password@host:5432/name"],
     ["host=/tmp dbname=parley", "is no URL: write postgres://user:password@host:5432/name"],
     ["'postgres://localhost/parley'", "stands in quotes: take them off"],
     ["postgres://localhost/parley\n", "must be one line"],
-    ["\x24{DATABASE_URL}", "still holds a placeholder, which nothing has filled in"],
-    ["postgres://\x24{USER}@localhost/parley", "still holds a placeholder, which nothing has filled in"],
+    ["\x24{DATABASE_URL}", UNFILLED],
+    ["postgres://\x24{USER}@localhost/parley", UNFILLED],
     ["~/parley.db", "begins with ~, which only a shell puts in: write the whole path"],
     ["sqlite:///./a.db?mode=rwc", "takes no parameters behind a ? for SQLite"],
-    [
-      "parley",
-      "must begin with sqlite:///, file:, postgres:// or postgresql://, or be a path that has a / in it or ends in .db, .sqlite or .sqlite3",
-    ],
+    ["./a.db?mode=rwc", "takes no parameters behind a ? for SQLite"],
+    ["parley", NO_PATH],
+    ["postgres://ann@127.0.0.1:5432", /^names no database: /],
+    ["postgres://", /^names no database: /],
+    ["postgres://ann@localhost/?sslmode=disable", /^names no database: /],
     ["", "names no file: sqlite:///./parley.db, say"],
     ["sqlite:///", "names no file: sqlite:///./parley.db, say"],
     ["file:", "names no file: sqlite:///./parley.db, say"],
@@ -87,6 +97,39 @@ describe("DATABASE_URL", () => {
     ["postgres+pg8000://localhost/parley", "postgres://localhost/parley"],
   ])("%j is Postgres, without the driver of another language", (url, meant) => {
     expect(parseDatabaseUrl(url)).toEqual({ dialect: "postgres", url: meant });
+  });
+
+  it.each([
+    ["user_name:s3cret@host/db", NO_ADDRESS],
+    ["u_1:s3c_ret@host/db", NO_ADDRESS],
+    ["postgres//u:p@h/x", NO_ADDRESS],
+    ["pgsql_prod//u:s3cret@h/x", NO_ADDRESS],
+    ["http//example.com/x.db", NO_ADDRESS],
+    ["u@h/x", NO_ADDRESS],
+    ["127.0.0.1:5432/mydb", NO_ADDRESS],
+    ["my_db_host:5432/mydb", NO_ADDRESS],
+    ["/u:s3cret@h/x", NO_ADDRESS],
+    ["./data//a.db", NO_ADDRESS],
+    ["localhost/mydb", NO_PATH],
+    ["postgres.example.com/db", NO_PATH],
+    ["data/chats", NO_PATH],
+    ["REPLACE_ME/x.db", UNFILLED],
+    ["/data/replace-with-name.db", UNFILLED],
+    ["changeme.db", UNFILLED],
+    ["<path>.db", UNFILLED],
+    ["your-db.db", UNFILLED],
+    ["/path/to/parley.db", UNFILLED],
+    ["$HOME/parley.db", UNFILLED],
+    ["/data/{name}.db", UNFILLED],
+  ])("%j would make a SQLite file that nobody means: %s", (url, message) => {
+    expect(() => parseDatabaseUrl(url)).toThrow(new Error(message));
+    expect(message).not.toContain(url);
+  });
+
+  it.runIf(process.platform !== "win32")("of Windows is no path on another system", () => {
+    for (const url of ["C:\\data\\a.db", "data\\a.db"]) {
+      expect(() => parseDatabaseUrl(url)).toThrow(new Error(NO_ADDRESS));
+    }
   });
 
   it("names what is wrong without the password", () => {
@@ -154,6 +197,8 @@ describe("an address of Postgres", () => {
     const placeAt = (url: string) => placeOf(parseDatabaseUrl(url));
     expect(placeAt("postgres://ann:secret@h1:5433,[::1]/parley?sslmode=require")).toBe("h1:5433,[::1]:5432/parley");
     expect(placeAt("postgres://ann:secret@/parley?host=/tmp")).toBe("/tmp/.s.PGSQL.5432/parley");
+    expect(placeAt("postgres:///parley?user=ann")).toBe("localhost:5432/parley");
+    expect(placeAt("postgres:///parley")).toMatch(/^localhost:5432\/parley as \S/);
     expect(placeAt("sqlite:///./a.db")).toBe(resolve("a.db"));
   });
 

@@ -37,7 +37,9 @@ describe("the journal of migrations on Postgres", () => {
     await client.unsafe(
       `${SHARED} insert into drizzle.__drizzle_migrations (hash, created_at) values ('of theirs', 1)`,
     );
-    expect(await inspectDatabase(parseDatabaseUrl(url))).toEqual({ exists: true, applied: 0, pending: hashes.length });
+    expect(await inspectDatabase(parseDatabaseUrl(url))).toEqual({
+      ...{ exists: true, applied: 0, pending: hashes.length, isServed: false },
+    });
     for (let start = 0; start < 2; start++) await (await open(url)).close();
     expect(await ours(url)).toEqual(hashes);
     expect([...(await client`select hash, created_at::int from drizzle.__drizzle_migrations`)]).toEqual([
@@ -47,7 +49,9 @@ describe("the journal of migrations on Postgres", () => {
 
   it("is taken along from the table that earlier versions shared, and that is dropped where nothing is left in it", async () => {
     const url = await ofEarlierVersion();
-    expect(await inspectDatabase(parseDatabaseUrl(url))).toEqual({ exists: true, applied: hashes.length, pending: 0 });
+    expect(await inspectDatabase(parseDatabaseUrl(url))).toEqual({
+      ...{ exists: true, applied: hashes.length, pending: 0, isServed: false },
+    });
     closing(await open(url));
     expect(await ours(url)).toEqual(hashes);
     expect(await connectPostgres(url)`select from pg_namespace where nspname = 'drizzle'`).toHaveLength(0);

@@ -46,6 +46,14 @@ describe.each(databases)("what turns used, on $database", ({ fresh }) => {
     admin = await as("root", "admin");
   });
 
+  it("has no time that begins after its end", async () => {
+    const { who } = await newUser();
+    const backwards = await usage(who, "?from=2026-02-01&to=2026-01-01");
+    expectProblem(backwards, 422, "validation_failed");
+    expect(backwards.json.detail).toBe("from: must not be later than to");
+    expect((await usage(who, "?from=2026-01-01&to=2026-01-01")).status).toBe(200);
+  });
+
   it("is nothing for a user who has asked nothing", async () => {
     const { id, who } = await newUser();
     const { status, json } = await usage(who);

@@ -59,7 +59,8 @@ export type Listed =
   | readonly (string | { id: string; shutdown_date: string | number | null })[]
   | "nothing"
   | "failure"
-  | 401;
+  | 401
+  | 404;
 
 export type Provider = {
   /** With `/v1`, as OPENAI_BASE_URL wants it. */
@@ -154,7 +155,7 @@ export async function startProvider(port = 0): Promise<Provider> {
 function sendList(response: ServerResponse, models: Listed): void {
   if (models === "nothing") return;
   if (typeof models !== "object") {
-    sendJson(response, models === 401 ? 401 : 500, { error: { message: "no" } });
+    sendJson(response, typeof models === "number" ? models : 500, { error: { message: "no" } });
     return;
   }
   const data = models.map((model) => ({
