@@ -9,6 +9,7 @@ import { framesOf } from "./http-stream.ts";
 const EXCEPTIONS: { what: string; path: string; reason: string }[] = [
   { what: "POST /conversations/{conversation_id}/ask-message", path: "n", reason: "several answers are not streamed" },
   { what: "POST /api/v1/sessions/{session_id}/messages", path: "reply", reason: "only what a user says is answered" },
+  { what: "GET /api/v1/usage", path: "from", reason: "it lies before to" },
   { what: "POST /api/v1/messages/{message_id}/extensions", path: "", reason: "one message holds so many, and no more" },
   { what: "PATCH /api/v1/sessions/{session_id}", path: "agent_id", reason: "goes with no status, or with transferred" },
 ];
