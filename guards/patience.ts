@@ -20,7 +20,7 @@ export const patience: readonly Guard[] = [
     from: "requestTimeout: patience.request,",
     to: "requestTimeout: 0,",
     test: slow,
-    name: "on node, a client.*that stops in its body",
+    name: "on node, a service.*hangs up on a user",
   },
   {
     threat: "API4",
@@ -29,7 +29,7 @@ export const patience: readonly Guard[] = [
     from: "cutWhoTakesNothing(server, patience.idle);",
     to: "",
     test: slow,
-    name: "on node, a client.*that does not take",
+    name: "on node, a client.*that does not take a file",
   },
   {
     threat: "API4",

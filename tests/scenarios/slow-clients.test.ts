@@ -1,4 +1,5 @@
 import { beforeAll, describe, inject, it } from "vitest";
+import { as, SECRET } from "../support/app.ts";
 import { PATIENT } from "../support/http-expect.ts";
 import { type Provider, type Script, startProvider } from "../support/provider.ts";
 import { openRaw, type Raw, RESPONSE, statusesOf } from "../support/raw.ts";
@@ -96,6 +97,16 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
     }
   });
 
+  it("that does not take a file is hung up on", async ({ expect }) => {
+    const file = "GET /docs/swagger-ui.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const whole = await (await fetch(`${service.url}/docs/swagger-ui.js`)).text();
+    const reader = open(file.repeat(LONG_ONES * 2));
+    reader.socket.pause();
+    for (let times = 0; times < 3; times++) await patienceIsOut();
+    reader.socket.resume();
+    expect((await reader.over).length).toBeLessThan(LONG_ONES * 2 * whole.length);
+  });
+
   it("that does not take its answer is hung up on", async ({ expect }) => {
     const long = { message: "x", model: "openai/long" };
     const { conversation_id } = (await service.call("POST", "/api/chat/send", long)).json;
@@ -115,6 +126,20 @@ describe.concurrent.each(["node", "bun"] as const)("on %s, a client", (runtime) 
 describe.concurrent.each(["node", "bun"] as const)("on %s, a service", (runtime) => {
   const started = (name: string, env: Record<string, string> = {}) =>
     startService(runtime, { DATABASE_URL: `${inject("folder")}/${name}-${runtime}.db`, ...env });
+
+  it("hangs up on a user that stops in a body", async ({ expect, onTestFinished }) => {
+    const url = `${inject("folder")}/slow-known-${runtime}.db`;
+    const env = { DATABASE_URL: url, JWT_SECRET: SECRET, HOST: "127.0.0.1" };
+    const service = await startImpatient(runtime, { ...PATIENCE, request: 3_000 }, env);
+    onTestFinished(async () => void (await service.end("SIGKILL")));
+    const { authorization } = await as("alice");
+    const partial = PARTIAL_BODY.replace("Host:", `Authorization: ${authorization}\r\nHost:`);
+    for (const end of await Promise.all([
+      openRaw(service.url, partial).over,
+      trickle(openRaw(service.url, partial), "a"),
+    ]))
+      expect([[], [400], [408]]).toContainEqual(statusesOf(end));
+  });
 
   it(`answers others while ${STALLED} clients are stalled`, async ({ expect, onTestFinished }) => {
     const service = await started("stalled");
