@@ -93,12 +93,12 @@ export function refuseShared(path: string): void {
   }
 }
 
-/** What a file is, whatever its name. */
+/** What a file is, whatever its name; null where it is not there, or not to be seen. */
 export function identityOf(file: string): string | null {
   try {
     const { dev, ino } = statSync(file, { bigint: true });
     return `${dev} ${ino}`;
   } catch {
-    return null; // not there, or not to be seen: in either case not what was opened
+    return null;
   }
 }

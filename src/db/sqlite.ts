@@ -6,7 +6,7 @@ import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
 import { mapPlainly } from "./plain-rows.ts";
-import { type FileState, type FileWatch, fileMoved, watchFile } from "./sqlite-file.ts";
+import { type FileState, type FileWatch, fileMoved, guarded, refuseOverwritten, watchFile } from "./sqlite-file.ts";
 import type { Hold } from "./sqlite-hold.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
@@ -121,20 +121,6 @@ export function sqliteDb(client: Database.Database, { born = bornFor({}), hold, 
   return db;
 }
 
-/** Pages that this connection has read do not fit those that another has written: what it would find is nobody's. */
-function refuseOverwritten(file: FileWatch): void {
-  if (file.recently() === "overwritten") throw fileMoved();
-}
-
-/** The client as Drizzle needs it, for statements that are not prepared once. */
-function guarded(client: Database.Database, file: FileWatch): Database.Database {
-  const prepare = (text: string) => {
-    refuseOverwritten(file);
-    return client.prepare(text);
-  };
-  return { prepare } as Database.Database;
-}
-
 function runStep(prepare: (statement: Step<unknown>["statement"]) => Prepared, step: Step<unknown>): unknown[] {
   const rows = rowsOf(prepare(step.statement).execute(step.values).sync());
   if (step.guard && rows.length === 0) throw Conflict();
@@ -164,7 +150,7 @@ function groupCommit(client: Database.Database, { run, file, committed }: Group)
   // Synchronous from BEGIN to COMMIT: nothing else can slip a statement into the transaction.
   function flush() {
     try {
-      if (file.now() !== "ours") throw fileMoved();
+      if (file.forCommit() !== "ours") throw fileMoved();
       begin.run();
     } catch (error) {
       if (isBusy(error) && ++refusals <= BUSY_RETRIES) return void setTimeout(flush, BUSY_PAUSE_MS);

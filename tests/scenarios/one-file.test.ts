@@ -171,6 +171,7 @@ describe.each(["node", "bun", "binary"] as const)("on %s a SQLite file", { timeo
     renameSync(`${file}.lock`, `${file}.lock-of-before`);
     const other = new Database(`${file}.lock`);
     other.exec("begin exclusive");
+    expect(await ready(service)).toEqual({ status: "unhealthy" });
     expect((await send(service)).status).toBe(503);
     expect(service.logged.join("\n")).toMatch(/"level":"error".*lock beside the database file was deleted/);
     other.close();
