@@ -173,7 +173,9 @@ describe.each(["node", "bun", "binary"] as const)("on %s a SQLite file", { timeo
     other.exec("begin exclusive");
     expect(await ready(service)).toEqual({ status: "unhealthy" });
     expect((await send(service)).status).toBe(503);
-    expect(service.logged.join("\n")).toMatch(/"level":"error".*lock beside the database file was deleted/);
+    await expect
+      .poll(() => service.logged.join("\n"), PATIENT)
+      .toMatch(/"level":"error".*lock beside the database file was deleted/);
     other.close();
     expect((await send(service)).status).toBe(200);
   });
