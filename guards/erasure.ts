@@ -27,7 +27,7 @@ export const erasure: readonly Guard[] = [
     threat: "API3",
     what: "that what was deleted leaves the log",
     file: "src/db/sqlite.ts",
-    from: "if (!file.isMovedNow()) emptyLog(client);",
+    from: 'if (file.now() === "ours") emptyLog(client);',
     to: "void emptyLog;",
     test: nothingLeft,
     name: "SQLite.*no word is left",

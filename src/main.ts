@@ -25,6 +25,11 @@ const commands: Command[] = [
     run: async (args) => (await import("./backup.ts")).run(args),
   },
   {
+    name: "vacuum",
+    does: "writes the SQLite database anew, without what was deleted; the service is stopped",
+    run: alone(() => import("./vacuum.ts")),
+  },
+  {
     name: "healthcheck",
     does: "asks the service at HOST and PORT whether it is ready; 1 if not",
     run: alone(() => import("./healthcheck.ts")),

@@ -48,8 +48,15 @@ export type Parley = {
 
 export const { version } = pkg;
 
-const MOVED =
-  "the database file was deleted or replaced under the service: nothing is written from now on; stop the service, put the file in its place without the -wal and -shm of another, and start it again";
+const THEN = "stop the service, see that the right file is in its place, and start it again";
+
+/** What the log says when the database's file is no longer the service's. */
+const FILE_STATES = {
+  moved: `the database file was deleted or replaced under the service: nothing is written from now on, and at the stop its log is put aside (-wal.put-aside); ${THEN}`,
+  overwritten: `the database file was written over by another program (a restore, say) under the service: nothing is read or written from now on, and at the stop its log is put aside (-wal.put-aside); ${THEN}`,
+  unlocked:
+    "the lock beside the database file was deleted, and another process has taken it: nothing is written from now on; stop one of the two",
+} as const;
 
 /** Opens the database and puts the service together over it. Throws where the database cannot be used. */
 export async function startParley(config: Config, log: Logger): Promise<Parley> {
@@ -62,7 +69,10 @@ export async function startParley(config: Config, log: Logger): Promise<Parley> 
     webhook: config.webhook !== null,
     stream: config.stream !== null,
     kept: (file) => log.info({ file }, "migrations are pending: the database as it was before them is kept"),
-    moved: (isMoved) => (isMoved ? log.error(MOVED) : log.warn("the database file is back, and is written again")),
+    moved(state) {
+      if (state === "ours") log.warn("the database file is back, and is written again");
+      else log.error(FILE_STATES[state]);
+    },
   });
   return startOver(db, config, log);
 }

@@ -8,7 +8,9 @@ import * as postgres from "./postgres.ts";
 import { clientOf, meet, TIMEOUT_MS } from "./postgres-server.ts";
 import { linesOf } from "./postgres-sizes.ts";
 import * as sqlite from "./sqlite.ts";
-import { holdFile } from "./sqlite-file.ts";
+import type { FileState } from "./sqlite-file.ts";
+import { type Hold, holdFile, refuseShared } from "./sqlite-hold.ts";
+import { damaged, isDamaged } from "./trouble.ts";
 
 export { type DatabaseAddress, parseDatabaseUrl } from "./address.ts";
 
@@ -29,8 +31,8 @@ type OpenOptions = {
   told?: (line: string) => void;
   /** Told of the file in which the database is kept as it was, where migrations are pending. */
   kept?: (file: string) => void;
-  /** Told when a SQLite file turns out to be deleted or replaced under the service, and when it is back. */
-  moved?: (isMoved: boolean) => void;
+  /** Told when a SQLite file turns out to be no longer the service's to write, and when it is again. */
+  moved?: (state: FileState) => void;
 };
 
 /** Opens, makes if need be, and migrates the database. Throws when it can be reached by nobody, or is newer than the code. */
@@ -48,8 +50,8 @@ export async function openDatabase(
 ): Promise<Db> {
   const born = bornFor(options);
   if (address.dialect === "sqlite") {
-    const { client, letGo } = migratedSqlite(address.path, { synchronous, alone, kept });
-    return sqlite.sqliteDb(client, { born, letGo, moved });
+    const { client, hold } = migratedSqlite(address.path, { synchronous, alone, kept });
+    return sqlite.sqliteDb(client, { born, hold, moved });
   }
   const { server } = await migratedPostgres(address.url, timeoutMs);
   for (const line of linesOf(server, options.poolMax)) told(line);
@@ -62,9 +64,9 @@ export async function openDatabase(
  */
 export async function migrateDatabase(address: DatabaseAddress, kept: (file: string) => void): Promise<string[]> {
   if (address.dialect === "sqlite") {
-    const { client, applied, letGo } = migratedSqlite(address.path, { synchronous: "full", alone: "to migrate", kept });
+    const { client, applied, hold } = migratedSqlite(address.path, { synchronous: "full", alone: "to migrate", kept });
     client.close();
-    letGo?.();
+    hold?.letGo();
     return applied;
   }
   return (await migratedPostgres(address.url, TIMEOUT_MS)).applied;
@@ -72,19 +74,28 @@ export async function migrateDatabase(address: DatabaseAddress, kept: (file: str
 
 type Opening = Required<Pick<OpenOptions, "synchronous" | "kept">> & { alone: boolean | "to migrate" };
 
-function migratedSqlite(path: string, { synchronous, alone, kept }: Opening) {
+function migratedSqlite(path: string, opening: Opening) {
+  try {
+    return migrated(path, opening);
+  } catch (error) {
+    throw isDamaged(error) ? damaged(path, error) : error;
+  }
+}
+
+function migrated(path: string, { synchronous, alone, kept }: Opening) {
   refuseUnfit(path);
+  if (alone === true) refuseShared(path);
   const client = sqlite.openClient(path, synchronous);
-  let letGo: (() => void) | undefined;
+  let hold: Hold | undefined;
   try {
     const isHeld = alone === "to migrate" ? isBehind(client) : alone;
-    if (isHeld && !client.memory) letGo = holdFile(path);
+    if (isHeld && !client.memory) hold = holdFile(path);
     const file = keepBeforeMigrating(client);
     if (file !== null) kept(file);
-    return { client, letGo, applied: migrateSqlite(client) };
+    return { client, hold, applied: migrateSqlite(client) };
   } catch (error) {
     client.close();
-    letGo?.();
+    hold?.letGo();
     throw error;
   }
 }

@@ -9,7 +9,7 @@ import { readJournal } from "./journal.ts";
 import { appliedOn, hashesOf, pending } from "./migrate.ts";
 import { connectTo } from "./postgres-address.ts";
 import { codeOf, MISSING_DATABASE } from "./postgres-errors.ts";
-import { isHeld } from "./sqlite-file.ts";
+import { isHeld } from "./sqlite-hold.ts";
 import { within } from "./within.ts";
 
 const PATIENCE_S = 5;

@@ -6,7 +6,8 @@ import { type Columns, clocks, jsonFields, sqliteColumns } from "./columns.ts";
 import { Conflict, type Db, preparer, type Source, type Step, type Verbs, verbsOf } from "./db.ts";
 import { type Born, bornFor } from "./outbox-tables.ts";
 import { mapPlainly } from "./plain-rows.ts";
-import { type FileWatch, fileMoved, watchFile } from "./sqlite-file.ts";
+import { type FileState, type FileWatch, fileMoved, guarded, refuseOverwritten, watchFile } from "./sqlite-file.ts";
+import type { Hold } from "./sqlite-hold.ts";
 import { makeTables } from "./tables.ts";
 import { batchedTurnWrites } from "./turn-writes.ts";
 
@@ -69,26 +70,26 @@ function emptyLog(client: Database.Database): void {
 
 type Held = {
   born?: Born;
-  /** Lets go of a file that this process holds alone. */
-  letGo?: (() => void) | undefined;
-  /** Told when the file turns out to be deleted or replaced, and when it is back. */
-  moved?: (isMoved: boolean) => void;
+  /** The lock of a file that this process holds alone. */
+  hold?: Hold | undefined;
+  /** Told when the file turns out to be no longer this process's to write, and when it is again. */
+  moved?: (state: FileState) => void;
 };
 
 /** The database over one SQLite connection. All batches that wait at the same moment share one commit. */
-export function sqliteDb(client: Database.Database, { born = bornFor({}), letGo, moved = () => {} }: Held = {}): Db {
-  const verbs = verbsOf(drizzle({ client, casing: "snake_case" }) as unknown as Verbs);
+export function sqliteDb(client: Database.Database, { born = bornFor({}), hold, moved = () => {} }: Held = {}): Db {
+  const file = watchFile(client, hold, moved);
+  const verbs = verbsOf(drizzle({ client: guarded(client, file), casing: "snake_case" }) as unknown as Verbs);
   const source: Source = { ...verbs, ...jsonFields.sqlite, tables, now: clocks.sqlite, born };
   const prepare = preparer<Prepared>(source, mapPlainly);
   let committed = (_batches: number) => {};
   const run = (steps: readonly Step<unknown>[]) => steps.map((step) => runStep(prepare, step));
-  const file = watchFile(client, moved);
   const commit = groupCommit(client, { run, file, committed: (batches) => committed(batches) });
 
   const db: Db = {
     ...source,
     async all(statement: never, values: never) {
-      file.isMoved(); // where it is, the connection only reads from then on
+      refuseOverwritten(file); // where it is moved, the connection only reads from then on
       return rowsOf(prepare(statement).execute(values).sync()) as never;
     },
     batch: (steps: readonly Step<unknown>[]) =>
@@ -98,19 +99,23 @@ export function sqliteDb(client: Database.Database, { born = bornFor({}), letGo,
       committed = hear;
     },
     carrier: null, // one process, as a rule; others see its changes when they look
-    isAlone: letGo !== undefined,
+    isAlone: hold !== undefined,
     async ping() {
-      if (file.isMovedNow()) throw fileMoved();
+      if (file.now() !== "ours") throw fileMoved();
       client.prepare("select 1").get();
     },
     async settleErasure() {
-      if (!file.isMovedNow()) emptyLog(client); // else the log would go into what stands there now
+      if (file.now() === "ours") emptyLog(client); // else the log would go into what stands there now
     },
     async close() {
-      if (file.isMovedNow()) return; // a close would write the log of this database into what stands there now
+      const state = file.now();
+      // A close would write the log of this database into what stands there now, as the next start would.
+      if (state === "moved" || state === "overwritten") file.putLogAside();
+      if (state !== "ours") return;
       client.pragma("wal_checkpoint(TRUNCATE)"); // the close does it only where nobody else has the file open
       client.close();
-      letGo?.();
+      file.end();
+      hold?.letGo();
     },
   };
   return db;
@@ -145,7 +150,7 @@ function groupCommit(client: Database.Database, { run, file, committed }: Group)
   // Synchronous from BEGIN to COMMIT: nothing else can slip a statement into the transaction.
   function flush() {
     try {
-      if (file.isMoved()) throw fileMoved();
+      if (file.forCommit() !== "ours") throw fileMoved();
       begin.run();
     } catch (error) {
       if (isBusy(error) && ++refusals <= BUSY_RETRIES) return void setTimeout(flush, BUSY_PAUSE_MS);

@@ -24,3 +24,13 @@ export function isUnavailable(error: unknown): boolean {
   const code = codeOf(error) ?? "";
   return code === FILE_MOVED || OF_SQLITE.test(code) || OF_POSTGRES.test(code);
 }
+
+/** Whether an error says that a SQLite file, or its log, does not hold together. */
+export const isDamaged = (error: unknown): boolean => /^SQLITE_CORRUPT/.test(codeOf(error) ?? "");
+
+/** Names the file, and what to do. */
+export const damaged = (path: string, cause: unknown): Error =>
+  new Error(
+    `${path} is damaged (${cause instanceof Error ? cause.message : cause}): take it and ${path}-wal and ${path}-shm out of the way, and put a backup in its place`,
+    { cause },
+  );

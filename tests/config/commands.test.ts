@@ -8,7 +8,7 @@ import { freePort } from "../support/global.ts";
 import { freshFolder } from "../support/models-launch.ts";
 import { runCommand, type Service, startService } from "../support/service.ts";
 
-const COMMANDS = ["serve", "migrate", "token", "doctor", "backup", "healthcheck"];
+const COMMANDS = ["serve", "migrate", "token", "doctor", "backup", "vacuum", "healthcheck"];
 const NOWHERE = "http://127.0.0.1:1";
 
 let service: Service;

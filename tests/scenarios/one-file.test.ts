@@ -1,6 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import Database from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { freshFolder } from "../support/models-launch.ts";
 import { type Runtime, runCommand, runToEnd, type Service, startService } from "../support/service.ts";
@@ -38,26 +49,37 @@ describe.each(["node", "bun", "binary"] as const)("on %s a SQLite file", { timeo
     expect((await send(await serviceOn(runtime, file))).status).toBe(200);
   });
 
-  const ways: Record<string, (file: string) => void> = {
-    deleted: (file) => rmSync(file),
-    "replaced by another": (file) => {
-      copyFileSync(file, `${file}.other`);
-      renameSync(`${file}.other`, file);
+  type Way = { put(file: string): void; isRead: boolean };
+  const backupOf = (file: string) => readFileSync(`${file}.backup`);
+  const ways: Record<string, Way> = {
+    deleted: { put: (file) => rmSync(file), isRead: true },
+    "replaced by a restore": {
+      put(file) {
+        copyFileSync(`${file}.backup`, `${file}.new`);
+        renameSync(`${file}.new`, file);
+      },
+      isRead: true,
     },
-    "overwritten by a restore": (file) => {
-      for (const end of ["-wal", "-shm"]) rmSync(`${file}${end}`);
-      writeFileSync(file, readFileSync(`${file}.backup`)); // as cp does: into the file that is there
+    "overwritten by a restore, as cp does it": { put: (file) => writeFileSync(file, backupOf(file)), isRead: false },
+    "overwritten by a restore without the old log": {
+      put(file) {
+        for (const end of ["-wal", "-shm"]) rmSync(`${file}${end}`);
+        writeFileSync(file, backupOf(file));
+      },
+      isRead: false,
     },
   };
 
   it.each(Object.keys(ways))(
-    "that is %s under the service is written no more, and the service says so",
+    "that is %s under the service is written no more, and is what the next serves",
     async (way) => {
       const file = join(freshFolder(), "parley.db");
       const service = await serviceOn(runtime, file);
       const { conversation_id } = (await send(service)).json;
       await runCommand(runtime, ["backup", `${file}.backup`], { env: { DATABASE_URL: file } });
-      ways[way]?.(file);
+      for (let i = 0; i < 10; i++) await send(service, `After the backup, ${i}.`);
+      const { put, isRead } = ways[way] as Way;
+      put(file);
       const refused = await send(service, "This would be lost.");
       expect([refused.status, refused.json.code, refused.headers.get("retry-after")]).toEqual([
         503,
@@ -70,15 +92,93 @@ describe.each(["node", "bun", "binary"] as const)("on %s a SQLite file", { timeo
       expect((await service.call("GET", "/health")).json).toMatchObject({
         checks: { database: { status: "unhealthy" } },
       });
-      expect((await service.call("GET", `/chats/${conversation_id}`)).status).toBe(200);
+      expect((await service.call("GET", `/chats/${conversation_id}`)).status).toBe(isRead ? 200 : 503);
       await expect
         .poll(() => service.logged.join("\n"), PATIENT)
-        .toMatch(/"level":"error".*deleted or replaced .* start it again/);
+        .toMatch(/"level":"error".*(deleted or replaced|written over) .* start it again/);
       const before = existsSync(file) ? readFileSync(file) : null;
       expect(await service.end("SIGTERM")).toBe(0);
       expect(existsSync(file) ? readFileSync(file) : null).toEqual(before); // it leaves alone what stands there now
+      const aside = readdirSync(dirname(file)).filter((name) => name.startsWith("parley.db-"));
+      expect(aside).toEqual(way.endsWith("old log") ? [] : ["parley.db-wal.put-aside"]);
+
+      const next = await serviceOn(runtime, file);
+      const { chats } = (await next.call("GET", "/chats")).json;
+      expect(chats.map(({ id }: { id: string }) => id)).toEqual(way === "deleted" ? [] : [conversation_id]);
+      expect((await send(next)).status).toBe(200);
     },
   );
+
+  it("that other programs write as SQLite does is written on", async () => {
+    const file = join(freshFolder(), "parley.db");
+    const service = await serviceOn(runtime, file);
+    await send(service);
+    const other = new Database(file);
+    for (const mode of ["passive", "full", "restart", "truncate"]) {
+      other.exec("create table other (bytes blob); insert into other values (randomblob(5000000)); drop table other");
+      other.pragma(`wal_checkpoint(${mode})`);
+      expect((await send(service)).status, mode).toBe(200);
+    }
+    other.close();
+    expect(await ready(service)).toEqual({ status: "ready" });
+  });
+
+  it("that was spoilt is named by the start, and what to do", async () => {
+    const file = join(freshFolder(), "parley.db");
+    const service = await serviceOn(runtime, file);
+    await service.end("SIGTERM");
+    const bytes = readFileSync(file);
+    writeFileSync(file, bytes.fill("spoilt", 4096));
+    const { code, output } = await runToEnd(runtime, { DATABASE_URL: file, PORT: "0" });
+    expect([code, output]).toEqual([
+      1,
+      expect.stringMatching(
+        /^DATABASE_URL: \S+parley\.db is damaged \(.*malformed\): take it and .* put a backup in its place/,
+      ),
+    ]);
+  });
+
+  it("is served under one name only: a hard link to it is refused", async () => {
+    const file = join(freshFolder(), "parley.db");
+    const first = await serviceOn(runtime, file);
+    linkSync(file, `${file}.link`);
+    const { code, output } = await runToEnd(runtime, { DATABASE_URL: `${file}.link`, PORT: "0" });
+    expect([code, output]).toEqual([
+      1,
+      expect.stringMatching(/^DATABASE_URL: \S+link has a second name \(a hard link\)/),
+    ]);
+    expect((await send(first)).status).toBe(200);
+  });
+
+  it("whose lock was deleted is served by one process all the same", async () => {
+    const file = join(freshFolder(), "parley.db");
+    const first = await serviceOn(runtime, file);
+    rmSync(`${file}.lock`);
+    const env = { DATABASE_URL: file, PORT: "0" };
+    expect(await runToEnd(runtime, env)).toEqual({
+      code: 1,
+      output: expect.stringMatching(
+        /^DATABASE_URL: \S+parley\.db is open in another process, and its lock was deleted/,
+      ),
+    });
+    expect((await send(first)).status).toBe(200); // and takes the lock anew
+    expect((await runToEnd(runtime, env)).output).toMatch(/^DATABASE_URL: another process serves/);
+  });
+
+  it("whose lock another process has taken meanwhile is written no more until that ends", async () => {
+    const file = join(freshFolder(), "parley.db");
+    const service = await serviceOn(runtime, file);
+    renameSync(`${file}.lock`, `${file}.lock-of-before`);
+    const other = new Database(`${file}.lock`);
+    other.exec("begin exclusive");
+    expect(await ready(service)).toEqual({ status: "unhealthy" });
+    expect((await send(service)).status).toBe(503);
+    await expect
+      .poll(() => service.logged.join("\n"), PATIENT)
+      .toMatch(/"level":"error".*lock beside the database file was deleted/);
+    other.close();
+    expect((await send(service)).status).toBe(200);
+  });
 
   it("that is moved aside and back is written again", async () => {
     const file = join(freshFolder(), "parley.db");
