@@ -1,7 +1,7 @@
 import { and, eq, sql } from "drizzle-orm";
 import { type Db, guard, statement, step } from "../db/db.ts";
 import { eraseSteps } from "../db/erase-writes.ts";
-import { hasRoom } from "../db/extension-writes.ts";
+import { hasRoom } from "../db/extension-room.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import {
   deleteMessageRow,
@@ -16,16 +16,7 @@ import { AppError } from "./errors.ts";
 import type { Given } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import type { TurnDeps } from "./live.ts";
-import {
-  extensionSteps,
-  MOST_EXTENSIONS,
-  type PostDeps,
-  refuseIfEnded,
-  refuseIfFull,
-  tried,
-  untilDone,
-  withIds,
-} from "./posting.ts";
+import { extensionSteps, type PostDeps, refuseIfEnded, roomNeeded, tried, untilDone, withIds } from "./posting.ts";
 import { titleFrom } from "./text.ts";
 import { findPost, getLivingPost, type Post } from "./thread.ts";
 
@@ -61,16 +52,15 @@ export async function editPost(
 ) {
   await untilDone(async () => {
     const before = await getOwnPost(db, actor, id);
-    const room = { type: "edit_history", authorId: actor.self };
-    refuseIfFull(before, room);
     const { conversationId } = before;
     // History is in the order of the edits, whatever the clocks of several instances say.
     const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
     const data = { content: before.content, edited_at: new Date(now).toISOString() };
+    const room = await roomNeeded(db, actor, { messageId: id, authorId: actor.self, type: "edit_history", data });
     const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
     return tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
-      guard(hasRoom, { messageId: id, ...room, emoji: null, ...MOST_EXTENSIONS }),
+      guard(hasRoom, { ...room, emoji: null }),
       step(uncount, { conversationId, id }),
       guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
       ...extensionSteps(history),

@@ -1,5 +1,6 @@
 import { and, asc, eq } from "drizzle-orm";
 import { type Db, statement } from "../db/db.ts";
+import { ahead, isRead } from "../db/extension-room.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import type { Extension, Message } from "../db/tables.ts";
 import { notFound } from "./errors.ts";
@@ -47,11 +48,17 @@ export async function getLivingPost(db: Db, actor: Actor, id: string): Promise<P
 
 const selectExtensions = statement([...scopeSlots, "messageId"], (db, $) => {
   const { messageExtensions: e, messages: m, conversations: c } = db.tables;
-  return db
-    .select({ extension: e })
+  const found = db
+    .select(ahead(db))
     .from(e)
     .innerJoin(m, eq(m.id, e.messageId))
     .innerJoin(c, eq(c.id, m.conversationId))
     .where(and(eq(e.messageId, $.messageId), inScope(db, $)))
+    .as("found_on");
+  return db
+    .select({ extension: e })
+    .from(found)
+    .innerJoin(e, eq(e.id, found.id))
+    .where(isRead(found))
     .orderBy(asc(e.createdAt), asc(e.id));
 });
