@@ -51,7 +51,7 @@ export async function addExtension<R>(
     await refuseIfEnded(db, actor, conversationId);
     const already = emoji === null ? undefined : reactionOf(message, actor, emoji);
     if (already) return respond(already);
-    const room = await roomNeeded(db, actor, { ...extension, messageId, authorId: actor.self });
+    const { room } = await roomNeeded(db, actor, { ...extension, messageId, authorId: actor.self });
     const [hung] = withIds([extension], { messageId, authorId: actor.self, now: at ?? now });
     if (!hung) return undefined;
     const rows = await tried(db, [

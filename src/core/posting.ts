@@ -127,7 +127,7 @@ export async function tried(db: Db, steps: readonly Step<unknown>[]): Promise<un
 
 type NewOne = Pick<Hung, "messageId" | "authorId" | "type" | "data">;
 
-/** What a message is asked for that is to hold one more. Throws 422 where it has no room for it. */
+/** What a message is asked for that is to hold one more, and when it got the last of its kind. Throws 422 where it has no room for it. */
 export async function roomNeeded(db: Db, actor: Actor, { messageId, authorId, type, data }: NewOne) {
   const of = { messageId, authorId, type };
   const [taken] = await db.all(selectTaken, { ...actor, ...of });
@@ -139,7 +139,7 @@ export async function roomNeeded(db: Db, actor: Actor, { messageId, authorId, ty
     if (taken.bytesOfAll + room.bytes > room.bytesOfAll) throw full(`${kib(room.bytesOfAll)} of ${what}`);
     if (taken.bytesOwn + room.bytes > room.bytesOwn) throw full(`${kib(room.bytesOwn)} of ${what} of one author`);
   }
-  return { ...of, ...room };
+  return { room: { ...of, ...room }, newestAt: taken?.newestAt ?? 0 };
 }
 
 function full(most: string): AppError {

@@ -26,10 +26,15 @@ export const isStored = async (db: Db, actor: Actor, id: string): Promise<boolea
 
 /** A message, deleted or not. Throws 404 where it is unknown or not the actor's to see. */
 export async function findPost(db: Db, actor: Actor, id: string): Promise<Post> {
+  const message = await findMessage(db, actor, id);
+  const hanging = await db.all(selectExtensions, { ...actor, messageId: id });
+  return { ...message, extensions: hanging.map(({ extension }) => extension) };
+}
+
+async function findMessage(db: Db, actor: Actor, id: string): Promise<Message> {
   const [row] = await db.all(selectPost, { ...actor, id });
   if (!row) throw notFound("message");
-  const hanging = await db.all(selectExtensions, { ...actor, messageId: id });
-  return { ...row.message, extensions: hanging.map(({ extension }) => extension) };
+  return row.message;
 }
 
 /** Throws 404 as `findPost` does, and where it is deleted and the actor no admin. */
@@ -44,6 +49,13 @@ export async function getLivingPost(db: Db, actor: Actor, id: string): Promise<P
   const post = await findPost(db, actor, id);
   if (post.deletedAt !== null) throw notFound("message");
   return post;
+}
+
+/** The same without what hangs on it. */
+export async function getLivingMessage(db: Db, actor: Actor, id: string): Promise<Message> {
+  const message = await findMessage(db, actor, id);
+  if (message.deletedAt !== null) throw notFound("message");
+  return message;
 }
 
 const selectExtensions = statement([...scopeSlots, "messageId"], (db, $) => {

@@ -14,7 +14,7 @@ const ALL_ELSE: Room = { ...ROWS, bytesOwn: 65_536, bytesOfAll: 98_304 };
 /** What one author, and all, may hang on a message at most: so many, and so many bytes of JSON. */
 export const roomFor = (type: string): Room => (type === "edit_history" ? EARLIER_TEXTS : ALL_ELSE);
 
-/** How many there are in the room of a type, and how many bytes they take: of one author, and of all. */
+/** How many there are in the room of a type, and how many bytes they take, of one author and of all; and when the newest was hung there. */
 export const selectTaken = statement([...scopeSlots, "messageId", "authorId", "type"], (db, $) => {
   const { messageExtensions: e, messages: m, conversations: c } = db.tables;
   const own = sql`case when ${e.authorId} = ${$.authorId} then 1 else 0 end`;
@@ -25,6 +25,7 @@ export const selectTaken = statement([...scopeSlots, "messageId", "authorId", "t
       rowsOfAll: whole(sql`count(*)`),
       bytesOwn: whole(sql`sum(${own} * ${bytes})`),
       bytesOfAll: whole(sql`sum(${bytes})`),
+      newestAt: sql<number>`coalesce(max(${e.createdAt}), 0)`.mapWith(Number),
     })
     .from(e)
     .innerJoin(m, eq(m.id, e.messageId))
