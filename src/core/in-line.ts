@@ -1,12 +1,14 @@
 import { setImmediate as nextRound } from "node:timers/promises";
 
-const lines = new Map<string, Promise<unknown>>();
+const linesOf = new WeakMap<object, Map<string, Promise<unknown>>>();
 
 /**
- * Runs what changes the same thing one after the other in this process, each in a round of its own of the event loop: a hundred who
+ * Runs what changes the same thing one after the other on this instance, each in a round of its own of the event loop: a hundred who
  * try at once would fail and try again for seconds.
  */
-export function inLine<R>(id: string, work: () => Promise<R>): Promise<R> {
+export function inLine<R>(db: object, id: string, work: () => Promise<R>): Promise<R> {
+  const lines = linesOf.get(db) ?? new Map<string, Promise<unknown>>();
+  linesOf.set(db, lines);
   const before = lines.get(id);
   const turn = before ? before.then(() => nextRound()).then(work) : work();
   const over = turn.then(

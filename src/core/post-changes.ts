@@ -47,7 +47,7 @@ type Edit = { id: string; content: string } & Pick<Given, "also">;
  * is full.
  */
 export const editPost = (deps: PostDeps, actor: Actor, edit: Edit): Promise<Post> =>
-  inLine(edit.id, () => editNow(deps, actor, edit));
+  inLine(deps.db, edit.id, () => editNow(deps, actor, edit));
 
 async function editNow({ db, clock }: PostDeps, actor: Actor, { id, content, also = [] }: Edit): Promise<Post> {
   await untilDone(async () => {
