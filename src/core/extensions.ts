@@ -1,5 +1,6 @@
 import { type Db, guard } from "../db/db.ts";
-import { deleteExtensionRow, hasRoom, touchMessageRow } from "../db/extension-writes.ts";
+import { hasRoom } from "../db/extension-room.ts";
+import { deleteExtensionRow, touchMessageRow } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import { takeChangeRev } from "../db/session-writes.ts";
 import type { Extension } from "../db/tables.ts";
@@ -8,11 +9,10 @@ import type { Actor } from "./identity.ts";
 import { earlierMade, type Made, type RequestKey, takenKey } from "./keys.ts";
 import {
   extensionSteps,
-  MOST_EXTENSIONS,
   type NewExtension,
   type PostDeps,
   refuseIfEnded,
-  refuseIfFull,
+  roomNeeded,
   tried,
   untilDone,
   withIds,
@@ -51,14 +51,13 @@ export async function addExtension<R>(
     await refuseIfEnded(db, actor, conversationId);
     const already = emoji === null ? undefined : reactionOf(message, actor, emoji);
     if (already) return respond(already);
-    const room = { type: extension.type, authorId: actor.self };
-    refuseIfFull(message, room);
+    const { room } = await roomNeeded(db, actor, { ...extension, messageId, authorId: actor.self });
     const [hung] = withIds([extension], { messageId, authorId: actor.self, now: at ?? now });
     if (!hung) return undefined;
     const rows = await tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
       guard(touchMessageRow, { conversationId, id: messageId }),
-      guard(hasRoom, { messageId, ...room, emoji, ...MOST_EXTENSIONS }),
+      guard(hasRoom, { ...room, emoji }),
       ...extensionSteps([hung]),
       ...keySteps(key && takenKey(actor, key, now, { id: hung.id, at: hung.createdAt }), { turnId: null, now }),
     ]);

@@ -1,7 +1,7 @@
 import { and, eq, sql } from "drizzle-orm";
 import { type Db, guard, statement, step } from "../db/db.ts";
 import { eraseSteps } from "../db/erase-writes.ts";
-import { hasRoom } from "../db/extension-writes.ts";
+import { hasRoom } from "../db/extension-room.ts";
 import { inScope, scopeSlots } from "../db/scope.ts";
 import {
   deleteMessageRow,
@@ -15,19 +15,11 @@ import type { Message } from "../db/tables.ts";
 import { AppError } from "./errors.ts";
 import type { Given } from "./id.ts";
 import type { Actor } from "./identity.ts";
+import { inLine } from "./in-line.ts";
 import type { TurnDeps } from "./live.ts";
-import {
-  extensionSteps,
-  MOST_EXTENSIONS,
-  type PostDeps,
-  refuseIfEnded,
-  refuseIfFull,
-  tried,
-  untilDone,
-  withIds,
-} from "./posting.ts";
+import { extensionSteps, type PostDeps, refuseIfEnded, roomNeeded, tried, untilDone, withIds } from "./posting.ts";
 import { titleFrom } from "./text.ts";
-import { findPost, getLivingPost, type Post } from "./thread.ts";
+import { findPost, getLivingMessage, getLivingPost, type Post } from "./thread.ts";
 
 /** What people change of what they said, or take back. */
 
@@ -35,42 +27,46 @@ import { findPost, getLivingPost, type Post } from "./thread.ts";
 const isSender = (actor: Actor, { role, senderId }: Message): boolean =>
   senderId === actor.self && (actor.sees === "own" ? role === "user" : role !== "assistant");
 
-/** A message that the actor may change. */
-async function getOwnPost(db: Db, actor: Actor, id: string): Promise<Post> {
-  const message = await getLivingPost(db, actor, id);
+/** Throws where the actor may not change a message. */
+async function refuseIfNotOwn(db: Db, actor: Actor, message: Message): Promise<void> {
   if (actor.sees !== "all" && !isSender(actor, message)) {
     throw new AppError("forbidden", "A message is changed by its sender or an admin.");
   }
   await refuseIfEnded(db, actor, message.conversationId);
   if (message.status === "in_progress") throw stillMade(message.turnId);
-  return message;
 }
 
 const stillMade = (turnId: string | null) =>
   new AppError("conversation_busy", "The answer is still being made.", turnId === null ? {} : { turnId });
+
+type Edit = { id: string; content: string } & Pick<Given, "also">;
 
 /**
  * Gives a message another text; the old one goes to its history. Throws 404 as `getLivingPost` does, 403 where the actor is
  * neither its sender nor an admin, 409 where the session has ended or the answer is still being made, 422 where its history
  * is full.
  */
-export async function editPost(
-  { db, clock }: PostDeps,
-  actor: Actor,
-  { id, content, also = [] }: { id: string; content: string } & Pick<Given, "also">,
-) {
+export const editPost = (deps: PostDeps, actor: Actor, edit: Edit): Promise<Post> =>
+  inLine(deps.db, edit.id, () => editNow(deps, actor, edit));
+
+async function editNow({ db, clock }: PostDeps, actor: Actor, { id, content, also = [] }: Edit): Promise<Post> {
   await untilDone(async () => {
-    const before = await getOwnPost(db, actor, id);
-    const room = { type: "edit_history", authorId: actor.self };
-    refuseIfFull(before, room);
+    // What hangs on it is not read: of many who edit it at once all but one try again.
+    const before = await getLivingMessage(db, actor, id);
+    await refuseIfNotOwn(db, actor, before);
     const { conversationId } = before;
+    const earlier = (at: number) => ({
+      type: "edit_history",
+      data: { content: before.content, edited_at: new Date(at).toISOString() },
+    });
+    const one = { ...earlier(clock()), messageId: id, authorId: actor.self };
+    const { room, newestAt } = await roomNeeded(db, actor, one);
     // History is in the order of the edits, whatever the clocks of several instances say.
-    const now = Math.max(clock(), ...before.extensions.map(({ createdAt }) => createdAt + 1));
-    const data = { content: before.content, edited_at: new Date(now).toISOString() };
-    const history = withIds([{ type: "edit_history", data }], { messageId: id, authorId: actor.self, now });
+    const now = Math.max(clock(), newestAt + 1);
+    const history = withIds([earlier(now)], { messageId: id, authorId: actor.self, now });
     return tried(db, [
       guard(takeChangeRev, { ...actor, conversationId, now }),
-      guard(hasRoom, { messageId: id, ...room, emoji: null, ...MOST_EXTENSIONS }),
+      guard(hasRoom, { ...room, emoji: null }),
       step(uncount, { conversationId, id }),
       guard(editMessageRow, { conversationId, id, before: before.rev, content, now }),
       ...extensionSteps(history),
@@ -105,7 +101,8 @@ type DeleteDeps = PostDeps & Pick<TurnDeps, "retention">;
  */
 export async function deletePost({ db, clock, retention }: DeleteDeps, actor: Actor, id: string): Promise<Post> {
   await untilDone(async () => {
-    const before = await getOwnPost(db, actor, id);
+    const before = await getLivingPost(db, actor, id);
+    await refuseIfNotOwn(db, actor, before);
     const { conversationId } = before;
     const [answering] = await db.all(selectAnswering, { ...actor, conversationId, id });
     if (answering) throw stillMade(answering.id);

@@ -1,10 +1,11 @@
 import { Conflict, guard, isConflict, type Step, step } from "../db/db.ts";
+import { roomFor, selectTaken } from "../db/extension-room.ts";
 import { insertExtension } from "../db/extension-writes.ts";
 import { keySteps } from "../db/keys.ts";
 import { insertMessage, takeMessageRev } from "../db/session-writes.ts";
 import type { Extension, Message, Metadata } from "../db/tables.ts";
 import { getConversation } from "./conversations.ts";
-import { AppError } from "./errors.ts";
+import { AppError, invalid } from "./errors.ts";
 import { type Given, newId } from "./id.ts";
 import type { Actor } from "./identity.ts";
 import { earlierMade, type RequestKey, takenKey } from "./keys.ts";
@@ -13,12 +14,6 @@ import { previewOf, titleFrom } from "./text.ts";
 import { findPost, getPost, isStored, type Post } from "./thread.ts";
 
 /** What people say in a session. */
-
-/**
- * What a message holds at most of one author, and of all: extensions, and beside them earlier texts. So nobody fills the room
- * that another needs, to edit least of all.
- */
-export const MOST_EXTENSIONS = { mostOwn: 100, mostOfAll: 1_000 } as const;
 
 export type NewExtension = { type: string; data: Metadata };
 
@@ -44,13 +39,14 @@ export async function post({ db, clock }: PostDeps, actor: Actor, said: NewPost)
   const { conversationId, content, role, key, id = newId(), also = [] } = said;
   const now = clock();
   const taken = key && takenKey(actor, key, now, { id, at: now });
+  const extensions = firstExtensions(said.extensions, { messageId: id, authorId: actor.self, now });
   const listed = role === "system" ? 0 : 1;
   const title = role === "user" ? titleFrom(content) : null;
   return untilDone(async () => {
     const rows = await tried(db, [
       guard(takeMessageRev, { ...actor, conversationId, listed, title, preview: previewOf(content), now }),
       step(insertMessage, { ...said, id, now }),
-      ...extensionSteps(withIds(said.extensions, { messageId: id, authorId: actor.self, now })),
+      ...extensionSteps(extensions),
       ...keySteps(taken, { turnId: null, now }),
       ...also,
     ]);
@@ -93,6 +89,14 @@ export function withIds(extensions: readonly NewExtension[], { messageId, author
   }));
 }
 
+/** The extensions that a message has from its beginning. Throws 422 where they are more than a message holds of one author. */
+export function firstExtensions(extensions: readonly NewExtension[], said: Said): Hung[] {
+  const { bytesOwn } = roomFor("");
+  if (bytesOf(extensions) > bytesOwn)
+    throw invalid("extensions", `must have ${kib(bytesOwn)} of JSON at most, all together`);
+  return withIds(extensions, said);
+}
+
 export const extensionSteps = (hung: readonly Hung[]): Step<unknown>[] =>
   hung.map((one) => step(insertExtension, { ...one, now: one.createdAt }));
 
@@ -121,15 +125,29 @@ export async function tried(db: Db, steps: readonly Step<unknown>[]): Promise<un
   });
 }
 
-/** Throws 422 where a message has no room for one more of its author's. */
-export function refuseIfFull({ extensions }: Post, { type, authorId }: Pick<Extension, "type" | "authorId">): void {
-  const isText = (one: Pick<Extension, "type">) => one.type === "edit_history";
-  const what = isText({ type }) ? "earlier texts" : "extensions";
-  const all = extensions.filter((one) => isText(one) === isText({ type }));
-  const { mostOwn, mostOfAll } = MOST_EXTENSIONS;
-  if (all.length >= mostOfAll) throw full(`A message holds ${mostOfAll} ${what} at most.`);
-  const own = all.filter((one) => one.authorId === authorId);
-  if (own.length >= mostOwn) throw full(`A message holds ${mostOwn} ${what} of one author at most.`);
+type NewOne = Pick<Hung, "messageId" | "authorId" | "type" | "data">;
+
+/** What a message is asked for that is to hold one more, and when it got the last of its kind. Throws 422 where it has no room for it. */
+export async function roomNeeded(db: Db, actor: Actor, { messageId, authorId, type, data }: NewOne) {
+  const of = { messageId, authorId, type };
+  const [taken] = await db.all(selectTaken, { ...actor, ...of });
+  const room = { ...roomFor(type), bytes: bytesOf([{ data }]) };
+  const what = type === "edit_history" ? "earlier texts" : "extensions";
+  if (taken) {
+    if (taken.rowsOfAll >= room.mostOfAll) throw full(`${room.mostOfAll} ${what}`);
+    if (taken.rowsOwn >= room.mostOwn) throw full(`${room.mostOwn} ${what} of one author`);
+    if (taken.bytesOfAll + room.bytes > room.bytesOfAll) throw full(`${kib(room.bytesOfAll)} of ${what}`);
+    if (taken.bytesOwn + room.bytes > room.bytesOwn) throw full(`${kib(room.bytesOwn)} of ${what} of one author`);
+  }
+  return { room: { ...of, ...room }, newestAt: taken?.newestAt ?? 0 };
 }
 
-const full = (detail: string) => new AppError("validation_failed", detail, { errors: [{ path: "", message: detail }] });
+function full(most: string): AppError {
+  const detail = `A message holds ${most} at most.`;
+  return new AppError("validation_failed", detail, { errors: [{ path: "", message: detail }] });
+}
+
+const kib = (bytes: number) => `${bytes / 1024} KiB`;
+
+const bytesOf = (extensions: readonly Pick<Extension, "data">[]): number =>
+  extensions.reduce((sum, { data }) => sum + Buffer.byteLength(JSON.stringify(data)), 0);

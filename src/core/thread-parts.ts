@@ -1,5 +1,6 @@
 import { type AnyColumn, and, asc, desc, eq, gt, isNull, type SQL, sql } from "drizzle-orm";
 import { type Db, type Source, statement, type Values } from "../db/db.ts";
+import { ahead, isRead } from "../db/extension-room.ts";
 import { firstPart, inPart, mayGoOn } from "../db/parts.ts";
 import { inScope, type Scope, scopeSlots } from "../db/scope.ts";
 import type { Actor } from "./identity.ts";
@@ -42,11 +43,17 @@ function partsOf<const K extends string>({ slots, where, order, rows }: Chosen<K
   const extensions = statement(slots, (db, $) => {
     const e = db.tables.messageExtensions;
     const part = partOf(db, $);
-    return db
-      .select({ extension: e })
+    const found = db
+      .select(ahead(db))
       .from(part)
       .innerJoin(e, eq(e.messageId, part.id))
       .where(inPart(part))
+      .as("found_on");
+    return db
+      .select({ extension: e })
+      .from(found)
+      .innerJoin(e, eq(e.id, found.id))
+      .where(isRead(found))
       .orderBy(asc(e.createdAt), asc(e.id));
   });
   return { rows, messages, extensions };

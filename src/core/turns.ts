@@ -12,7 +12,7 @@ import { joined, settledUse } from "./joining.ts";
 import { type RequestKey, takenKey } from "./keys.ts";
 import { startTurn } from "./launch.ts";
 import { LEASE_MS, type Live, type LiveTurn, type SeenTurn, stopLive, type TurnDeps, type TurnRef } from "./live.ts";
-import { type NewExtension, refuseIfStored, withIds } from "./posting.ts";
+import { firstExtensions, type NewExtension, refuseIfStored } from "./posting.ts";
 import { openTurn } from "./rows.ts";
 import { previewOf, titleFrom } from "./text.ts";
 import { sleep } from "./time.ts";
@@ -108,7 +108,7 @@ async function tryToBegin(deps: TurnDeps, actor: Actor, question: Question): Pro
     options,
     content,
     metadata: question.metadata ?? null,
-    extensions: withIds(question.extensions ?? [], { messageId: ids.questionId, authorId: actor.self, now }),
+    extensions: firstExtensions(question.extensions ?? [], { messageId: ids.questionId, authorId: actor.self, now }),
     title: titleFrom(content),
     preview: previewOf(content),
     now,

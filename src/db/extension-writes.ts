@@ -34,26 +34,3 @@ export const deleteExtensionRow = statement(["id", "messageId"], (db, $) => {
     .where(and(eq(e.id, $.id), eq(e.messageId, $.messageId)))
     .returning({ id: e.id });
 });
-
-/**
- * A guard: the message has room for one more of its author's, and none of the author's is this reaction (null for any other
- * type). Earlier texts and all else have rooms of their own.
- */
-export const hasRoom = statement(["messageId", "authorId", "type", "emoji", "mostOwn", "mostOfAll"], (db, $) => {
-  const { messages: m, messageExtensions: e } = db.tables;
-  const emoji = sql`cast(${$.emoji} as text)`;
-  const of = sql`from ${e} where ${e.messageId} = ${$.messageId}`;
-  const own = sql`${e.authorId} = ${$.authorId}`;
-  const inRoom = sql`${of} and (${e.type} = 'edit_history') = (cast(${$.type} as text) = 'edit_history')`;
-  return db
-    .select({ id: m.id })
-    .from(m)
-    .where(
-      and(
-        eq(m.id, $.messageId),
-        sql`(select count(*) ${inRoom} and ${own}) < cast(${$.mostOwn} as integer)`,
-        sql`(select count(*) ${inRoom}) < cast(${$.mostOfAll} as integer)`,
-        sql`(${emoji} is null or not exists (select 1 ${of} and ${e.type} = 'reaction' and ${own} and ${db.textIn(e.data, "emoji")} = ${emoji}))`,
-      ),
-    );
-});

@@ -1,7 +1,6 @@
 import type { AppError, Code } from "../core/errors.ts";
 import type { Principal } from "../core/identity.ts";
 import type { Trace } from "../core/trace.ts";
-import type { Heavy } from "./heavy.ts";
 
 /** The token of a request, for what outlasts the request. */
 export type HeldToken = {
@@ -37,8 +36,6 @@ export type HttpEnv = {
     code?: Code;
     /** Where the answer is a stream: how that ended. */
     streamed?: Promise<StreamEnd>;
-    /** What readers of heavy pieces hold, all together. */
-    heavy?: Heavy;
     /** The body on its way: to be called once it is read, and how long its sender may take, null for no limit here. */
     body?: { read(): void; ms: number | null };
     /** Frees the place that this request has claimed. */

@@ -60,7 +60,7 @@ export const NewExtensionBody = z
   .object({ extension_type: z.string().regex(TYPE, TYPE_RULE), data: anyObject(MOST_JSON, MOST_LEVELS) })
   .openapi("SessionsNewExtension", {
     description:
-      "`attachment` has `url`, `name`, `mime_type` and `size`; `reaction` has `emoji`, one per author and emoji; any other type what it likes. `edit_history` is written by edits alone. `data` holds 16 KiB of JSON and 8 levels at most.",
+      "`attachment` has `url`, `name`, `mime_type` and `size`; `reaction` has `emoji`, one per author and emoji; any other type what it likes. `edit_history` is written by edits alone. `data` holds 16 KiB of JSON and 8 levels at most; all that hangs on one message 64 KiB of one author and 96 KiB of all.",
     anyOf: ANY_OF,
   });
 

@@ -1,7 +1,6 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { AppError } from "../core/errors.ts";
 import type { HttpEnv } from "./env.ts";
-import { boundHeavy } from "./heavy.ts";
 
 /** Who may try again then, in seconds: a stream ends when its reader wants it to. */
 const RETRY_AFTER_S = 1;
@@ -14,10 +13,8 @@ export function limitStreams(most: number | null, open = new Map<string, number>
     open.set(user, count + 1);
     return once(() => leave(open, user));
   }
-  const heavy = boundHeavy();
   return async (c, next) => {
     c.set("claimStream", claim);
-    c.set("heavy", heavy);
     try {
       await next();
     } finally {

@@ -2,7 +2,6 @@ import type { Context, TypedResponse } from "hono";
 import type { JSONParsed } from "hono/utils/types";
 import type { HttpEnv } from "./env.ts";
 import { hangUp } from "./hang-up.ts";
-import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { claimStream, holdStream } from "./open-streams.ts";
 import { freeRound, madePiece } from "./turnstile.ts";
@@ -63,7 +62,7 @@ async function answer(
   return c.body(
     writtenOut(
       { begun, pieces },
-      { idleMs, failed, done: holdStream(c), heavy: c.get("heavy"), breakOff: (controller) => hangUp(c, controller) },
+      { idleMs, failed, done: holdStream(c), breakOff: (controller) => hangUp(c, controller) },
     ),
     status,
     headers,
@@ -93,12 +92,11 @@ type Ending = {
   idleMs: number;
   failed(error: unknown): void;
   done(): void;
-  heavy: Heavy | undefined;
   breakOff(controller: ReadableStreamDefaultController): void;
 };
 
 function writtenOut({ begun, pieces }: Source, ending: Ending): ReadableStream<Uint8Array> {
-  const { idleMs, failed, done, heavy, breakOff } = ending;
+  const { idleMs, failed, done, breakOff } = ending;
   const encoder = new TextEncoder();
   let first = begun;
   let isOver = false;
@@ -106,7 +104,6 @@ function writtenOut({ begun, pieces }: Source, ending: Ending): ReadableStream<U
   function leave() {
     isOver = true;
     clearTimeout(idle);
-    heavy?.letGo(pieces);
     pieces.return(undefined).catch(failed);
     done();
   }
@@ -128,7 +125,6 @@ function writtenOut({ begun, pieces }: Source, ending: Ending): ReadableStream<U
       },
       async pull(controller) {
         idle?.refresh();
-        heavy?.letGo(pieces);
         try {
           await freeRound();
           const piece = await next();
@@ -136,7 +132,6 @@ function writtenOut({ begun, pieces }: Source, ending: Ending): ReadableStream<U
           if (!piece.done) {
             const bytes = encoder.encode(piece.value);
             madePiece(bytes.length);
-            heavy?.hold(pieces, bytes.length, () => cutOff(controller));
             return controller.enqueue(bytes);
           }
           leave();

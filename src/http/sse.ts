@@ -2,7 +2,6 @@ import type { Context } from "hono";
 import type { HeldToken, HttpEnv, StreamEnd } from "./env.ts";
 import { whenExpired } from "./expiry.ts";
 import { hangUp } from "./hang-up.ts";
-import type { Heavy } from "./heavy.ts";
 import { idsOfRequest } from "./log.ts";
 import { holdStream } from "./open-streams.ts";
 import { freeRound, madePiece } from "./turnstile.ts";
@@ -55,7 +54,7 @@ export function eventStream(
     left();
     over.resolve(end);
   };
-  const ending = { failed, done, until, token: c.get("token"), heavy: c.get("heavy") };
+  const ending = { failed, done, until, token: c.get("token") };
   return c.body(streamOf(texts, { ...ending, breakOff: (controller) => hangUp(c, controller) }), 200, headers);
 }
 
@@ -64,13 +63,12 @@ type Ending = {
   done(end: StreamEnd): void;
   until: AbortSignal | undefined;
   token: HeldToken | undefined;
-  heavy: Heavy | undefined;
   breakOff(controller: ReadableStreamDefaultController): void;
 };
 
 function streamOf(
   texts: (signal: AbortSignal) => AsyncGenerator<string>,
-  { failed, done, until, token, heavy, breakOff }: Ending,
+  { failed, done, until, token, breakOff }: Ending,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const leaving = new AbortController();
@@ -86,7 +84,6 @@ function streamOf(
     stopLooking();
     until?.removeEventListener("abort", end);
     leaving.abort();
-    heavy?.letGo(source);
     source.return(undefined).catch(failed); // one that waits for its reader would wait for ever
     done({ ended, ...written });
   }
@@ -122,7 +119,6 @@ function streamOf(
     },
     async pull(controller) {
       missed = 0;
-      heavy?.letGo(source);
       try {
         if (wasLong) await freeRound();
         const next = await source.next();
@@ -130,7 +126,6 @@ function streamOf(
         if (!next.done) {
           const size = write(controller, next.value);
           wasLong = madePiece(size);
-          heavy?.hold(source, size, () => cutOff(controller));
           return;
         }
         leave("completed");

@@ -7,20 +7,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /** A piece is long from here on, in UTF-16 units or bytes. */
 const LONG = 32_768;
-/** Between two long pieces, in milliseconds: 500 of them a second, which is 60 MiB of the longest messages. */
+/** Behind a long piece, in milliseconds for each 128 KiB begun: 60 MiB a second. */
 const PAUSE_MS = 2;
+const PAUSED_FOR = 131_072;
 
 let line: Promise<unknown> = Promise.resolve();
 let waiting = 0;
 let isUsed = false;
+let pauseMs = PAUSE_MS;
 
 /** Notes that a piece was made, and tells whether it was long. */
 export function madePiece(length: number): boolean {
   if (length < LONG) return false;
   isUsed = true;
+  pauseMs = PAUSE_MS * Math.ceil(length / PAUSED_FOR);
   setTimeout(() => {
     isUsed = false;
-  }, PAUSE_MS);
+  }, pauseMs);
   return true;
 }
 
@@ -28,7 +31,7 @@ export function madePiece(length: number): boolean {
 export function freeRound(): Promise<void> | undefined {
   if (!isUsed && waiting === 0) return undefined;
   waiting++;
-  const turn = line.then(() => sleep(PAUSE_MS));
+  const turn = line.then(() => sleep(pauseMs));
   line = turn;
   return turn.then(() => {
     waiting--;

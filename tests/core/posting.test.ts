@@ -4,9 +4,10 @@ import { addExtension, removeExtension } from "../../src/core/extensions.ts";
 import { outcomeOf } from "../../src/core/follow.ts";
 import { newId } from "../../src/core/id.ts";
 import { deletePost, editPost } from "../../src/core/post-changes.ts";
-import { MOST_EXTENSIONS, type NewExtension } from "../../src/core/posting.ts";
+import type { NewExtension } from "../../src/core/posting.ts";
 import { getPost, type Post } from "../../src/core/thread.ts";
 import { beginTurn } from "../../src/core/turns.ts";
+import { roomFor } from "../../src/db/extension-room.ts";
 import type { Extension } from "../../src/db/tables.ts";
 import { expectTrueCounts, type Instance, messagesOf, send, startInstance } from "../support/core-instance.ts";
 import { answering, eventually, testModels } from "../support/core-models.ts";
@@ -16,7 +17,7 @@ import { ADMIN, ANN, BEN, END, type Live, move, newSession, say } from "../suppo
 import { databases } from "../support/databases.ts";
 import { useDatabase } from "../support/db-handles.ts";
 
-const { mostOwn: MOST, mostOfAll } = MOST_EXTENSIONS;
+const { mostOwn: MOST, mostOfAll } = roomFor("note");
 const code = (code: string) => expect.objectContaining({ code });
 const contentOf = ({ data }: Extension) => data["content"];
 const historyOf = ({ extensions }: Post) => extensions.filter(({ type }) => type === "edit_history").map(contentOf);

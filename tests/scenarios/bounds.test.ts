@@ -3,6 +3,7 @@ import { describe, it } from "vitest";
 import { as, SECRET } from "../support/app.ts";
 import { attacksOn } from "../support/bounds-attacks.ts";
 import { fillWithLongest } from "../support/bounds-database.ts";
+import { editTheLongest } from "../support/bounds-edits.ts";
 import { type Seen, watchService } from "../support/bounds-watch.ts";
 import { databases } from "../support/databases.ts";
 import { PATIENT } from "../support/http-expect.ts";
@@ -39,7 +40,8 @@ describe.skipIf(!hasProc).each(["node", "bun"] as const)("on %s", { timeout: 120
     for (let i = 0; i < 20; i++)
       await service.call("GET", `/chats/${filled.thread}/messages?limit=20`, undefined, alice);
 
-    const target = { url: service.url, authorization: `Authorization: ${alice["authorization"]}`, ...filled };
+    const edited = await editTheLongest(service, alice);
+    const target = { url: service.url, authorization: `Authorization: ${alice["authorization"]}`, ...filled, edited };
     const before = memoryOf(service.pid);
     const all: Record<string, Seen> = {};
     for (const { what, begin } of attacksOn({ ...target, turned: filled.threads })) {

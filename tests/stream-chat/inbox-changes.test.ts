@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import { regenerate } from "../../src/core/answers.ts";
 import { addExtension } from "../../src/core/extensions.ts";
 import { deletePost, editPost } from "../../src/core/post-changes.ts";
-import { MOST_EXTENSIONS } from "../../src/core/posting.ts";
 import { findPost, type Post } from "../../src/core/thread.ts";
+import { roomFor } from "../../src/db/extension-room.ts";
 import { conversationIdOf, messageIdOf } from "../../src/stream-chat/ids.ts";
 import { hashOf } from "../../src/stream-chat/parts.ts";
 import { messagesOf, startInstance, turnsOf } from "../support/core-instance.ts";
@@ -139,7 +139,7 @@ describe.each(databases)("what is changed at Stream, on $database", ({ fresh }) 
     const { inbox, session, talk, id, read } = await given();
     const { conversations: c, messageExtensions: e } = handles.db.tables;
     const hung = { messageId: id, type: "edit_history", authorId: session.owner.self, data: {}, createdAt: 1 };
-    const full = Array.from({ length: MOST_EXTENSIONS.mostOwn }, () => ({ id: randomUUID(), ...hung }));
+    const full = Array.from({ length: roomFor("edit_history").mostOwn }, () => ({ id: randomUUID(), ...hung }));
     await handles.db.insert(e).values(full);
     await handles.db.update(c).set({ mirrored: 9 }).where(eq(c.id, session.id));
     const edit = messageEvent("updated", talk, { id, text: "second", updated_at: at(1) });

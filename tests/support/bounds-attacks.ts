@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net";
 import type { Filled } from "./bounds-database.ts";
+import type { Edited } from "./bounds-edits.ts";
 
 /** What one client can do to make a service hold much: it asks for much, and takes none of it. */
 
@@ -10,10 +11,16 @@ const BODY = MiB;
 
 export type Attack = { what: string; begin(): Promise<Socket[]> };
 
-type Target = Filled & { url: string; authorization: string };
+type Target = Filled & { url: string; authorization: string; edited: Edited };
 
 /** Every way to make a service hold long answers and bodies, as far as one user's limits let it. */
-export function attacksOn({ url, authorization, thread, turned }: Target & { turned: readonly string[] }): Attack[] {
+export function attacksOn({
+  url,
+  authorization,
+  thread,
+  turned,
+  edited,
+}: Target & { turned: readonly string[] }): Attack[] {
   const open = (text: string) => opened(url, text);
   const headOf = (method: string, path: string, headers: string[]) =>
     `${method} ${path} HTTP/1.1\r\n${["Host: localhost", ...headers].join("\r\n")}\r\n\r\n`;
@@ -33,6 +40,16 @@ export function attacksOn({ url, authorization, thread, turned }: Target & { tur
         return open(headOf("POST", "/chat", headers) + body);
       }),
     );
+  const edits = () =>
+    Promise.all(
+      edited.editable.flatMap((id) =>
+        Array.from({ length: 98 }, (_, n) => {
+          const body = JSON.stringify({ content: `edit ${n}` });
+          const headers = [authorization, "Content-Type: application/json", `Content-Length: ${body.length}`];
+          return open(headOf("PATCH", `/api/v1/messages/${id}`, headers) + body);
+        }),
+      ),
+    );
   return [
     { what: "unread event streams", begin: unread(`/api/v1/sessions/${thread}/events`) },
     { what: "unread pages of a chat", begin: unread(`/chats/${thread}/messages?limit=500`) },
@@ -41,6 +58,10 @@ export function attacksOn({ url, authorization, thread, turned }: Target & { tur
     { what: "unread pages of a session", begin: unread(`/api/v1/sessions/${thread}/messages?limit=500`) },
     { what: "unread sessions", begin: unread(`/api/v1/sessions/${thread}`) },
     { what: "unread transcripts", begin: unread(`/api/v1/sessions/${thread}/transcript?format=text`) },
+    { what: "unread messages with all that they may have", begin: unread(`/api/v1/messages/${edited.fullest}`) },
+    { what: "unread event streams of these", begin: unread(`/api/v1/sessions/${edited.session}/events`) },
+    { what: "unread exports of these", begin: unread("/api/v1/users/alice/export") },
+    { what: "unread answers to edits", begin: edits },
     { what: "turns over long threads", begin: turns },
     { what: "unsigned webhooks that stall", begin: stalled("/webhooks/stream", signed, 500) },
     { what: "bodies that stall", begin: stalled("/chats", [authorization], 200) },
