@@ -108,7 +108,7 @@ describe.each(runtimes)("on %s, the log", (runtime) => {
 
   it("warns of a target that the operator has to mend, also where another one answers", async () => {
     provider.behave(({ body }) => (body.model === "gone" ? { status: 401, error: { error: { message: BODY } } } : {}));
-    const service = await start({ MODELS: "default=openai/gone,openai/well" });
+    const service = await start({ MODELS: "balanced=openai/gone,openai/well" });
     await service.call("/api/chat/send", { message: "Hi" }, await as("alice"));
     await expect.poll(() => turnsIn(service)).toHaveLength(1);
     expect(turnsIn(service)[0]).toMatchObject({

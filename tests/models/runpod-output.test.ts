@@ -75,13 +75,17 @@ describe("an output", () => {
       text: "Größe: 😀 💀 naïve\n\n",
     },
     { what: "tokens, then an error", output: [tokens(WORDS), { error: TRACEBACK }] },
-    { what: "text, then a server's error", output: [TEXT, { object: "error", message: TRACEBACK, code: 400 }] },
     {
       what: "an event stream with an error in it",
       output: sse(WORDS).replace("data: [DONE]", 'data: {"error":"no"}'),
     },
   ])("that is $what is no whole answer", ({ output, text = TEXT }) => {
     expect(readAll([output])).toMatchObject({ text, ending: INCOMPLETE });
+  });
+
+  it("that is text, then a server's error, is judged by the code of the error", () => {
+    const output = [TEXT, { object: "error", message: TRACEBACK, code: 400 }];
+    expect(readAll([output])).toMatchObject({ text: TEXT, ending: { type: "failed", kind: "bad_request" } });
   });
 
   it("whose content was filtered says so", () => {

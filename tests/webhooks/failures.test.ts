@@ -1,3 +1,4 @@
+import { eq } from "drizzle-orm";
 import { beforeAll, describe, expect, it } from "vitest";
 import { deleteConversation } from "../../src/core/conversation-deletion.ts";
 import { renameConversation } from "../../src/core/conversations.ts";
@@ -124,7 +125,7 @@ describe.each(databases)("the webhook, with $database,", ({ fresh }) => {
     const other = await newTalk(teller); // later, and told nevertheless
     await toldUpTo(receiver, other.id, 0);
     expect(receiver.of(talk.id)).toHaveLength(1);
-    await teller.db.update(deliveries).set({ leaseUntil: 1 });
+    await teller.db.update(deliveries).set({ leaseUntil: 1 }).where(eq(deliveries.id, talk.id));
     await toldUpTo(receiver, talk.id, 1);
     await allTold(teller.db);
   });
