@@ -19,6 +19,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** One Postgres and one folder for the whole run, in the system's temporary folder. */
 export async function setup(project: Pick<TestProject, "provide">): Promise<() => Promise<void>> {
+  execFileSync(process.execPath, [join(root, "build/bun.ts")]); // a fresh checkout has no Bun yet
   const folder = mkdtempSync(join(tmpdir(), "parley-test-"));
   chmodSync(folder, 0o755); // Postgres does not run as root: its own user has to get in
   const postgres = await startPostgres(join(folder, "postgres"));
