@@ -89,6 +89,6 @@ async function putOff({ db, claims, outlet, log }: DeliveryDeps, claim: Claim, f
   const attempts = rev > untold.after ? 1 : claim.attempts + 1;
   const delayMs = retryDelay({ attempts, retryAfterMs, random: Math.random() }, outlet.pace);
   const fields = { conversation_id: claim.id, reason, attempts, retry_in_ms: delayMs };
-  log.warn(fields, `${outlet.ledger.name} did not take a delivery; it is tried again`);
   await claims.tryLater(db, claim, { untold, rev, delayMs, error: reason });
+  log.warn(fields, `${outlet.ledger.name} did not take a delivery; it is tried again`);
 }
