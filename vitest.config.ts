@@ -7,17 +7,17 @@ const processes = [
   "tests/config/**",
   "tests/scenarios/**",
   "tests/models/{connections,dispatch,failures,proxy,rescue,runpod-service,silence}.test.ts",
-  "tests/db/{migrate,outage}.test.ts",
+  "tests/db/{address,migrate,outage,silence}.test.ts",
   "tests/http/docs.test.ts",
   "tests/stream-chat/soak.test.ts",
 ];
 /** And those that take long: they wait for what has to run out of time, or do very much. */
 const long = [
-  "tests/core/{events-model,two-instances}.test.ts",
-  "tests/http/{failures,fuzz,isolation*,outage}.test.ts",
+  "tests/core/{adoption,busy,cache-stories,events-model,queue,recovery,regenerate,retention,shown,two-instances,watch}.test.ts",
+  "tests/http/{chat-turns,expiry,failures,fuzz,isolation*,outage,session-gate,session-roles,session-transcript,users}.test.ts",
   "tests/models/{patience,runpod,runpod-cancel,runpod-failures}.test.ts",
-  "tests/stream-chat/outages.test.ts",
-  "tests/webhooks/failures.test.ts",
+  "tests/stream-chat/{inbox-messages,mirror,outages}.test.ts",
+  "tests/webhooks/{failures,history}.test.ts",
 ];
 
 // A busy machine is slow, so every limit here is far longer than a test needs: it finds what hangs, and measures nothing.
