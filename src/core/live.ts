@@ -21,7 +21,7 @@ export type TurnDeps = {
   /** What one user may take; null for no limit. */
   readonly allowance: { readonly turns: number | null; readonly tokensADay: number | null };
   /**
-   * How long the text of a deleted message is kept, 0 for not at all, and a conversation that nobody touches, null for
+   * How long the text of a deleted message is kept, 0 for not at all, and a conversation that is not used, null for
    * ever; in milliseconds.
    */
   readonly retention: { readonly deletedMs: number; readonly untouchedMs: number | null };
